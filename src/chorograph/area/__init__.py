@@ -1,0 +1,1 @@
+"""The ground: the area folder, its tables and rules, tile arithmetic, splits, images, configuration, errors."""

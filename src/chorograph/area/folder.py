@@ -1,0 +1,295 @@
+"""The area folder: opening one, reading and writing its tables, building a new one whole."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import geopandas as gpd
+import pandas as pd
+import pyarrow.parquet as pq
+import simplejpeg
+import tomli_w
+
+from chorograph.area.errors import AreaError, ImageError, InputError
+from chorograph.area.files import atomic_folder, atomic_path, slug, within
+from chorograph.area.images import read_rgb
+from chorograph.area.tables import TABLES, conform, empty, get_table, to_arrow
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+CRS = "EPSG:4326"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where data came from, and under which terms."""
+
+    name: str
+    licence: str = "unstated"
+    attribution: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Area:
+    """A plain folder of Parquet tables and images; see `docs/conventions.md` for every column.
+
+    Tables are read when first asked for. An area without regions is called a corpus and is the same folder.
+    """
+
+    path: Path
+    name: str
+    title: str
+    sources: tuple[Source, ...] = ()
+    synthetic: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open the area at `path`; `AreaError` where there is none."""
+        folder = Path(path)
+        described = folder / "area.toml"
+        try:
+            content = tomllib.loads(described.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise AreaError(
+                f"{folder} is not an area: it has no area.toml; make one with `chorograph area build`"
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise AreaError(f"{described} is not readable TOML: {error}") from error
+        try:
+            sources = tuple(Source(**source) for source in content.get("sources", []))
+            name = str(content["name"])
+        except (KeyError, TypeError) as error:
+            raise AreaError(
+                f"{described}: {error}; it needs a name, and sources with name, licence, attribution, url"
+            ) from None
+        return cls(
+            path=folder,
+            name=name,
+            title=str(content.get("title", name)),
+            sources=sources,
+            synthetic=bool(content.get("synthetic", False)),
+            facts=content.get("facts", {}),
+        )
+
+    @cached_property
+    def regions(self) -> gpd.GeoDataFrame:
+        """The regions: region_id, name, group, geometry (EPSG:4326)."""
+        path = self.table_path("regions")
+        if not path.is_file():
+            return gpd.GeoDataFrame(empty(get_table("regions")), geometry="geometry", crs=CRS)
+        try:
+            regions: gpd.GeoDataFrame = gpd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise AreaError(f"{path} cannot be read: {error}") from error
+        return regions
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """The images, held and known; one row an image."""
+        return self.read("images")
+
+    @property
+    def captions(self) -> pd.DataFrame:
+        """The captions; several an image."""
+        return self.read("captions")
+
+    @property
+    def indicators(self) -> pd.DataFrame:
+        """The indicators, long: one row a region, indicator and year."""
+        return self.read("indicators")
+
+    @property
+    def triples(self) -> pd.DataFrame:
+        """The facts of the knowledge graph: head, relation, tail."""
+        return self.read("triples")
+
+    @property
+    def entities(self) -> pd.DataFrame:
+        """The entities of the knowledge graph: entity, kind, region_id."""
+        return self.read("entities")
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether this is an area with regions, not a corpus."""
+        return self.has("regions")
+
+    def has(self, table: str) -> bool:
+        """Whether the folder holds `table`."""
+        return self.table_path(table).is_file()
+
+    def table_path(self, table: str) -> Path:
+        """Return where `table` lies, whether or not it is there."""
+        return self.path / f"{get_table(table).name}.parquet"
+
+    def read(self, table: str) -> pd.DataFrame:
+        """Return a table; one that the folder does not hold is empty, with the right columns."""
+        if table == "regions":
+            regions: pd.DataFrame = self.regions
+            return regions
+        path = self.table_path(table)
+        return read_parquet(path, table) if path.is_file() else empty(get_table(table))
+
+    def write(self, table: str, frame: pd.DataFrame) -> Path:
+        """Check `frame` against the rules of `table` and write it atomically; returns where."""
+        path = write_table(self.path, table, frame)
+        if table == "regions":
+            self.__dict__.pop("regions", None)
+        return path
+
+    def split(self, name: str) -> pd.DataFrame:
+        """Return the given split `name`: region_id or image_id, role, fold."""
+        path = self.path / "splits" / f"{slug(name)}.parquet"
+        if not path.is_file():
+            held = sorted(p.stem for p in (self.path / "splits").glob("*.parquet"))
+            raise InputError(f"{self.path} holds no split {name!r}; it holds: {', '.join(held) or 'none'}")
+        frame: pd.DataFrame = pd.read_parquet(path)
+        return frame
+
+    def write_split(self, name: str, frame: pd.DataFrame) -> Path:
+        """Check and write a given split: one of region_id or image_id, role (train, val, test), fold?."""
+        return _write_split(self.path, name, frame)
+
+    def resolve(self, uri: str) -> Path:
+        """Return the file behind an image's `uri`; `InputError` where it leads out of the area's folder."""
+        return within(self.path, uri)
+
+    def read_image(self, uri: str) -> NDArray[np.uint8]:
+        """Return an image as uint8 (height, width, 3); `ImageError` with the reason where it cannot be read."""
+        return read_rgb(self.resolve(uri))
+
+    def embeddings_path(self, model: str) -> Path:
+        """Return where the image vectors of `model` lie, whether or not they are there."""
+        return self.path / "embeddings" / f"{slug(model)}.parquet"
+
+
+@dataclass
+class AreaDraft:
+    """A new area in the making: written beside its place and moved there when the block ends well.
+
+    Tables are checked as they are written, and against each other at the end, so that no broken or half-written area
+    ever stands at `path`.
+    """
+
+    path: Path
+    name: str
+    title: str = ""
+    sources: Sequence[Source] = ()
+    synthetic: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        """Begin; `InputError` where something already stands at `path`."""
+        self._stack = ExitStack()
+        self.folder = self._stack.enter_context(atomic_folder(self.path))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Check the whole and publish it; after an error, leave nothing behind."""
+        if error is None:
+            try:
+                self._finish()
+            except BaseException as problem:
+                self._stack.__exit__(type(problem), problem, problem.__traceback__)
+                raise
+        self._stack.__exit__(kind, error, trace)
+
+    def write(self, table: str, frame: pd.DataFrame) -> None:
+        """Check and write a table."""
+        write_table(self.folder, table, frame)
+
+    def write_split(self, name: str, frame: pd.DataFrame) -> None:
+        """Check and write a given split."""
+        _write_split(self.folder, name, frame)
+
+    def add_image(self, image_id: str, source: Path | bytes, suffix: str = ".jpg") -> tuple[str, str]:
+        """Copy an encoded image into the draft as it is; returns its uri and the SHA-256 of its bytes."""
+        if isinstance(source, bytes):
+            data = source
+        else:
+            suffix = source.suffix.lower() or suffix
+            try:
+                data = source.read_bytes()
+            except OSError as error:
+                raise ImageError("missing", source) from error
+        digest = hashlib.sha256(data).hexdigest()
+        target = self.folder / "images" / f"{slug(image_id)}{suffix}"
+        if target.exists():  # two ids that only differ in characters a file name cannot hold
+            target = target.with_name(f"{target.stem}-{digest[:12]}{suffix}")
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(data)
+        return str(target.relative_to(self.folder)), digest
+
+    def write_image(self, image_id: str, pixels: NDArray[np.uint8], quality: int = 90) -> tuple[str, str]:
+        """Encode uint8 (height, width, 3) pixels as JPEG into the draft; returns uri and SHA-256."""
+        return self.add_image(image_id, simplejpeg.encode_jpeg(pixels, quality=quality, colorspace="RGB"), ".jpg")
+
+    def _finish(self) -> None:
+        from chorograph.area.check import check_area
+
+        described = {
+            "name": self.name,
+            "title": self.title or self.name,
+            "synthetic": self.synthetic,
+            "facts": dict(self.facts),
+            "sources": [asdict(source) for source in self.sources],
+        }
+        (self.folder / "area.toml").write_bytes(tomli_w.dumps(described).encode())
+        if problems := check_area(Area.open(self.folder), open_images=False):
+            raise AreaError(f"{self.path} was not written: " + "; ".join(problems[:3]))
+
+
+def read_parquet(path: Path, table: str) -> pd.DataFrame:
+    """Read one of the contract's tables; `AreaError` naming the file where it is damaged or not that table."""
+    try:
+        frame: pd.DataFrame = pq.read_table(path, columns=TABLES[table].names).to_pandas()
+    except (OSError, ValueError, KeyError) as error:
+        raise AreaError(f"{path} cannot be read as {table}: {error}") from error
+    for column in TABLES[table].columns:
+        if column.kind == "integer":
+            frame[column.name] = frame[column.name].astype("Int64")
+    return frame
+
+
+def write_table(folder: Path, table: str, frame: pd.DataFrame) -> Path:
+    """Check `frame` and write it as `folder/table.parquet`, atomically."""
+    conformed = conform(table, frame)
+    path = folder / f"{table}.parquet"
+    with atomic_path(path) as temporary:
+        if table == "regions":
+            crs = getattr(frame, "crs", None) or CRS
+            regions = gpd.GeoDataFrame(conformed, geometry="geometry", crs=crs)
+            if regions.crs != CRS:
+                regions = regions.to_crs(CRS)
+            regions.to_parquet(temporary, index=False)
+        else:
+            pq.write_table(to_arrow(table, conformed), temporary, compression="zstd")
+    return path
+
+
+def _write_split(folder: Path, name: str, frame: pd.DataFrame) -> Path:
+    ids = [column for column in ("region_id", "image_id") if column in frame.columns]
+    if len(ids) != 1 or "role" not in frame.columns:
+        raise AreaError(f"split {name!r} needs region_id or image_id (one of them) and role")
+    if frame[ids[0]].duplicated().any():
+        raise AreaError(f"split {name!r}: {frame.loc[frame[ids[0]].duplicated(), ids[0]].iloc[0]!r} stands twice")
+    if not set(frame["role"]) <= {"train", "val", "test"}:
+        raise AreaError(f"split {name!r}: role is train, val or test")
+    path = folder / "splits" / f"{slug(name)}.parquet"
+    with atomic_path(path) as temporary:
+        frame.to_parquet(temporary, index=False)
+    return path

@@ -1,0 +1,95 @@
+"""Opening images that strangers made: never a crash of the run, always a reason."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from chorograph.area.errors import ImageError
+
+#: Larger images are refused before their pixels are decoded (a decompression bomb is a few kB on disk).
+MAX_PIXELS = 64_000_000
+
+_EXIF_ORIENTATION = 0x0112
+
+
+def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Open an image as 8-bit RGB: upright (EXIF), alpha over white, 16-bit and CMYK converted.
+
+    Raises `ImageError` with the reason: missing, empty, not an image, truncated, too large.
+    """
+    label = source if isinstance(source, Path) else f"{len(source)} bytes"
+    data = _read_bytes(source)
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns between one and two times its own limit; ours is checked below, on every size.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError as error:
+        raise ImageError("too large", label) from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise ImageError("not an image", label) from error
+    if image.width * image.height > max_pixels:
+        raise ImageError("too large", label)
+    try:
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except Image.DecompressionBombError as error:
+        raise ImageError("too large", label) from error
+    except (OSError, ValueError, SyntaxError, IndexError, TypeError, MemoryError) as error:
+        # Each decoder has its own way to fail on missing bytes; all of them mean the same to the user.
+        raise ImageError("truncated", label) from error
+
+
+def read_rgb(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Read an image as uint8 (height, width, 3); same conversions and errors as `open_image`.
+
+    Plain JPEGs take the fast way through libjpeg-turbo; everything unusual goes through Pillow.
+    """
+    data = _read_bytes(source)
+    if data[:2] == b"\xff\xd8" and b"Exif\x00\x00" not in data[:4096]:
+        try:
+            height, width, colourspace, _ = simplejpeg.decode_jpeg_header(data)
+            if colourspace != "CMYK" and height * width <= max_pixels:
+                pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB")
+                return pixels
+        except ValueError:
+            pass  # damaged: Pillow below finds the reason
+    label_error: ImageError
+    try:
+        return np.asarray(open_image(data, max_pixels=max_pixels))
+    except ImageError as error:
+        label_error = error
+    raise ImageError(label_error.reason, source if isinstance(source, Path) else label_error.source) from label_error
+
+
+def _read_bytes(source: Path | bytes) -> bytes:
+    if isinstance(source, bytes):
+        data = source
+    else:
+        try:
+            data = source.read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            raise ImageError("missing", source) from error
+    if not data:
+        raise ImageError("empty", source if isinstance(source, Path) else "0 bytes")
+    return data
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        # Pillow clips 16-bit values at 255 when asked for RGB; a linear stretch of the full range keeps the picture.
+        values = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0.0) > 255.0 else 255.0
+        image = Image.fromarray(np.clip(values / top * 255.0, 0.0, 255.0).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")

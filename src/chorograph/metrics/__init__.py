@@ -1,0 +1,1 @@
+"""Pure numpy arithmetic of judgement: targets and predictions in, numbers out."""

@@ -1,0 +1,37 @@
+"""What `predict` can be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from chorograph.area.config import setting
+
+MODALITIES = ("image", "location", "shape", "poi", "graph")
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Settings of `chorograph predict`."""
+
+    area: Path = setting(help="the area folder")
+    indicator: str = setting(help="what to predict, as named in indicators.parquet")
+    out: Path | None = setting(None, help="run folder for predictions, scores and manifest")
+    embeddings: str = setting("default", help="image vectors made by `chorograph embed`, by model name")
+    log: bool = setting(False, help="fit the natural logarithm; results are given in the indicator's own unit")
+    per: str | None = setting(None, help="divide by this indicator first, to predict a share or rate")
+    year: int | None = setting(None, help="the year to use, where the indicator has several")
+    split: str = setting(
+        "spatial_block",
+        help="how regions are held out: spatial_block, leave_group_out, given:NAME, random (leaky)",
+        choices=("spatial_block", "leave_group_out", "given:", "random"),
+    )
+    block_m: float = setting(6000.0, help="side of a spatial block, in metres")
+    buffer_m: float = setting(0.0, help="training keeps this far from tested regions, in metres")
+    folds: int = setting(5, help="number of folds")
+    modalities: str = setting("all", help=f"comma-separated, of {', '.join(MODALITIES)}; all = those the area has")
+    probe: str = setting("gp", help="what is fitted on the features: gp, ridge or mlp", choices=("gp", "ridge", "mlp"))
+    pooling: str = setting("mean", help="how image vectors become a region's", choices=("mean", "mean+std"))
+    level: float = setting(0.9, help="nominal coverage of the intervals")
+    seed: int = setting(0, help="decides folds, bootstrap and fits")
+    save: str | None = setting(None, help="also file the predictions in the area, under this name")
