@@ -1,0 +1,1 @@
+"""Areas from files: your own, published layouts, or a synthetic city."""

@@ -16,7 +16,8 @@ from chorograph.area.errors import ImageError
 #: Larger images are refused before their pixels are decoded (a decompression bomb is a few kB on disk).
 MAX_PIXELS = 64_000_000
 
-_EXIF_ORIENTATION = 0x0112
+#: How files begin that were images once: cut off inside their header, they are truncated, not something else.
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"BM")
 
 
 def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -34,7 +35,7 @@ def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.I
     except Image.DecompressionBombError as error:
         raise ImageError("too large", label) from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise ImageError("not an image", label) from error
+        raise ImageError("truncated" if data.startswith(_SIGNATURES) else "not an image", label) from error
     if image.width * image.height > max_pixels:
         raise ImageError("too large", label)
     try:

@@ -17,7 +17,7 @@ class _Given(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Do nothing but say that it is fitted."""
-        self.is_fitted_ = True
+        self.n_features_in_ = 1
         return self
 
     def predict(self, X: ArrayLike) -> Vector:

@@ -1,0 +1,1 @@
+"""Words about images: captioners, refinement, ranking."""

@@ -1,0 +1,192 @@
+"""Commands made from the table of verbs: an option for each field of a verb's configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+import typing
+from collections.abc import Callable
+from dataclasses import MISSING
+from typing import Annotated, Any
+
+import typer
+
+from chorograph.area.config import configure
+from chorograph.area.errors import ChorographError, InputError, UnknownNameError
+from chorograph.area.stage import Outcome
+from chorograph.cli.show import Bar, show_error, show_json, show_outcome, show_recipe
+from chorograph.recipe.config import DemoConfig, RunConfig
+from chorograph.recipe.verbs import VERBS, Verb
+
+app = typer.Typer(
+    name="chorograph",
+    help="Profile urban regions from satellite and street imagery, text and an urban knowledge graph.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_area = typer.Typer(help="Build, import, check and describe areas.", no_args_is_help=True)
+app.add_typer(_area, name="area")
+
+_JSON = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line of stdout")]
+
+
+def _command(config: type[Any], positional: tuple[str, ...], body: Callable[[Any, bool], None]) -> Callable[..., None]:
+    """Return a function whose signature typer reads: the fields of `config`, then `--json`."""
+
+    def command(**values: Any) -> None:
+        as_json = values.pop("json")
+        with _guard(as_json):
+            given = {name: value for name, value in values.items() if value is not None}
+            body(configure(config, given, where="options"), as_json)
+
+    hints = typing.get_type_hints(config)
+    parameters = []
+    # Positional arguments must come first in a signature.
+    fields = {field.name: field for field in dataclasses.fields(config)}
+    for name in (*positional, *(name for name in fields if name not in positional)):
+        field, hint = fields[name], hints[name]
+        text = _help(field)
+        if name in positional:
+            annotation = Annotated[hint, typer.Argument(help=text, show_default=False)]
+        elif hint is bool:
+            flag = f"--{name.replace('_', '-')}"
+            names = (flag,) if field.default is False else (f"{flag}/--no-{name.replace('_', '-')}",)
+            annotation = Annotated[hint, typer.Option(*names, help=text)]
+        else:
+            annotation = Annotated[hint, typer.Option(f"--{name.replace('_', '-')}", help=text)]
+        default = inspect.Parameter.empty
+        if field.default is not MISSING:
+            default = field.default
+        elif field.default_factory is not MISSING:
+            default = field.default_factory()
+        parameters.append(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        )
+    parameters.append(inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_JSON))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _help(field: Any) -> str:
+    return str(field.metadata["help"])
+
+
+class _guard:  # noqa: N801  # reads as a statement: `with _guard(...)`
+    """Turn what a user can mend into one message and exit code 1 (2 for wrong settings); let bugs show themselves."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Report an error and choose the exit code."""
+        if error is None or isinstance(error, typer.Exit):
+            return
+        if isinstance(error, KeyboardInterrupt):
+            message = "interrupted; nothing half-written was left, run the same command to go on"
+        elif isinstance(error, ChorographError):
+            message = str(error)
+        elif isinstance(error, OSError):
+            message = f"{error.filename or 'a file'}: {error.strerror or error}; nothing half-written was left"
+        else:
+            return
+        show_error(message, type(error).__name__, self.as_json)
+        wrong_use = isinstance(error, UnknownNameError | InputError) and message.startswith(
+            ("options: ", "there is no")
+        )
+        raise typer.Exit(2 if wrong_use else 1) from error
+
+
+def _add(verb: Verb, group: typer.Typer, name: str) -> None:
+    """Register a verb. Its configuration is imported now (light), its stage only when it runs."""
+
+    def body(config: Any, as_json: bool) -> None:
+        with Bar() as progress:
+            outcome = verb.stage(config, progress)
+        show_outcome(verb.name, outcome, as_json)
+
+    group.command(name, help=verb.summary)(_command(verb.config, verb.positional, body))
+
+
+for _verb in VERBS.values():
+    if _verb.name.startswith("area "):
+        _add(_verb, _area, _verb.name.removeprefix("area "))
+    else:
+        _add(_verb, app, _verb.name)
+
+
+def _run(config: RunConfig, as_json: bool) -> None:
+    from chorograph.recipe.run import find_recipe, read_recipe, run_recipe
+
+    pairs = [word.partition("=") for word in config.set]
+    if wrong := [word for word, equals, _ in pairs if not equals]:
+        raise InputError(f"options: --set is NAME=VALUE, not {wrong[0]!r}")
+    recipe = read_recipe(find_recipe(config.recipe), {name: value for name, _, value in pairs}, config.out)
+    with Bar() as progress:
+
+        def announce(name: str, outcome: Outcome) -> None:
+            progress.clear()
+            if not as_json:
+                show_outcome(name, outcome, False)
+
+        result = run_recipe(recipe, config.out, progress, announce)
+    show_recipe(recipe.title, result, as_json)
+
+
+app.command("run", help="Run a recipe: stages in order, from a YAML file.")(_command(RunConfig, ("recipe",), _run))
+app.command("demo", help="Draw a synthetic city, pretrain on it, predict an indicator, make the report.")(
+    _command(DemoConfig, (), lambda config, as_json: _run(RunConfig("synthetic", config.out), as_json))
+)
+
+
+@app.command("list", help="List what can be called by name: encoders, verbs, recipes, layouts, tables.")
+def list_(
+    kind: Annotated[str, typer.Argument(help="encoders, verbs, recipes, layouts, tables")], json: _JSON = False
+) -> None:
+    """List the names of one kind, with a line on each."""
+    with _guard(json):
+        from chorograph.cli.listing import listing
+
+        rows = listing(kind)
+        if json:
+            show_json({"kind": kind, "entries": rows})
+        else:
+            for row in rows:
+                typer.echo(f"{row['name']:28} {row['summary']}" + (f" [{row['paper']}]" if row.get("paper") else ""))
+
+
+@app.command("doctor", help="Say what this installation can do: versions, extras, devices, browser.")
+def doctor(json: _JSON = False) -> None:
+    """Print versions and what is missing."""
+    from chorograph.cli.listing import diagnosis
+
+    facts = diagnosis()
+    if json:
+        show_json(facts)
+    else:
+        for name, value in facts.items():
+            typer.echo(f"{name:22} {value}")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(version("chorograph"))
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Profile urban regions from satellite and street imagery, text and an urban knowledge graph."""
+    # Where a pipe is closed early (`| head`), Python would print a traceback at exit.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

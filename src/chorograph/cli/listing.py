@@ -1,0 +1,100 @@
+"""What `list` and `doctor` say."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+from chorograph.area.errors import UnknownNameError
+
+_EXTRAS = {
+    "models": ("torch", "open_clip"),
+    "graph": ("torch_geometric", "pykeen"),
+    "curate": ("daft", "ray"),
+    "acquire": ("rasterio", "exactextract"),
+    "serve": ("fastapi", "uvicorn"),
+    "generate": ("diffusers", "transformers"),
+}
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def listing(kind: str) -> list[dict[str, str]]:
+    """Return name, summary, paper and licence of everything of `kind`; `UnknownNameError` for another kind."""
+    kinds: dict[str, Callable[[], list[dict[str, str]]]] = {
+        "encoders": _encoders,
+        "verbs": _verbs,
+        "recipes": _recipes,
+        "layouts": _layouts,
+        "tables": _tables,
+    }
+    if kind not in kinds:
+        raise UnknownNameError.of("kind to list", kind, kinds)
+    return kinds[kind]()
+
+
+def diagnosis() -> dict[str, str]:
+    """Return versions, extras, devices and browser of this installation."""
+    facts = {"chorograph": version("chorograph"), "python": sys.version.split()[0], "platform": platform.platform()}
+    for extra, modules in _EXTRAS.items():
+        missing = [module for module in modules if find_spec(module) is None]
+        facts[f"extra {extra}"] = "installed" if not missing else f"missing {', '.join(missing)}"
+    for package in ("torch", "open_clip_torch", "geopandas", "scikit-learn", "mapie", "bokeh"):
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            facts[package] = "not installed"
+    facts["cuda"] = _cuda()
+    facts["browser (tests only)"] = next((path for name in _BROWSERS if (path := shutil.which(name))), "none")
+    return facts
+
+
+def _cuda() -> str:
+    if find_spec("torch") is None:
+        return "no torch"
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+
+
+def _encoders() -> list[dict[str, str]]:
+    from chorograph.models.registry import DEFAULT, ENCODERS
+
+    rows = [{"name": "default", "summary": f"{DEFAULT}, the best that needs neither training nor download"}]
+    return rows + [{"name": e.name, "summary": e.summary, "paper": e.paper, "licence": e.licence} for e in ENCODERS]
+
+
+def _verbs() -> list[dict[str, str]]:
+    from chorograph.recipe.verbs import VERBS
+
+    return [{"name": verb.name, "summary": verb.summary} for verb in VERBS.values()]
+
+
+def _recipes() -> list[dict[str, str]]:
+    import yaml
+
+    from chorograph.recipe.run import shipped_recipes
+
+    rows = []
+    for path in shipped_recipes():
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        rows.append({"name": path.stem, "summary": content["title"], "paper": content.get("paper", "")})
+    return rows
+
+
+def _layouts() -> list[dict[str, str]]:
+    from chorograph.acquire.config import LAYOUTS
+
+    return [{"name": name, "summary": f"chorograph area import {name} SRC OUT"} for name in LAYOUTS]
+
+
+def _tables() -> list[dict[str, str]]:
+    from chorograph.area.tables import TABLES
+
+    return [
+        {"name": table.name, "summary": ", ".join(f"{c.name}{'?' if c.nullable else ''}" for c in table.columns)}
+        for table in TABLES.values()
+    ]

@@ -1,0 +1,131 @@
+"""What the command line prints: progress and errors on stderr, summaries on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from chorograph.area.stage import Outcome
+
+_OUT = Console(highlight=False, soft_wrap=True)
+_ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Bar:
+    """A progress bar on stderr with the time left; where stderr is no terminal, a line every tenth of the way."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=_ERR,
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._tenth: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        """Begin drawing."""
+        if _ERR.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop drawing."""
+        if _ERR.is_terminal:
+            self._progress.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Draw that `done` of `total` steps of `what` are finished."""
+        if _ERR.is_terminal:
+            if what not in self._tasks:
+                self._tasks[what] = self._progress.add_task(what, total=total)
+            self._progress.update(self._tasks[what], completed=done, total=total)
+            return
+        tenth = 10 * done // max(total, 1)
+        if tenth != self._tenth.get(what):
+            self._tenth[what] = tenth
+            _ERR.print(f"{what}: {done} of {total}", markup=False)
+
+    def clear(self) -> None:
+        """Forget the bars of a stage that has ended."""
+        for task in self._tasks.values():
+            self._progress.remove_task(task)
+        self._tasks.clear()
+        self._tenth.clear()
+
+
+def show_outcome(verb: str, outcome: Outcome, as_json: bool) -> None:
+    """Print how a stage ended."""
+    manifest = outcome.manifest
+    if as_json:
+        show_json({"verb": verb, "skipped": outcome.skipped, **manifest})
+        return
+    if outcome.skipped:
+        _OUT.print(f"{verb}: nothing to do, done before ({manifest.get('finished_at', '')})", markup=False)
+    else:
+        wall = manifest.get("wall_s")
+        _OUT.print(verb + (f": done in {wall:.1f} s" if wall is not None else ""), markup=False)
+    for name, number in manifest.get("counts", {}).items():
+        _OUT.print(f"  {name}: {number:,}", markup=False)
+    for reason, number in manifest.get("dropped", {}).items():
+        _OUT.print(f"  left out, {reason}: {number:,}", markup=False)
+    facts = manifest.get("facts", {})
+    if "rows" in facts:
+        _print_r2(facts["rows"])
+    else:
+        for name, value in facts.items():
+            _OUT.print(f"  {name}: {value}", markup=False)
+    for warning in manifest.get("warnings", []):
+        _OUT.print(f"  note: {warning}", markup=False)
+    if out := manifest.get("config", {}).get("out"):
+        _OUT.print(f"  -> {out}", markup=False)
+
+
+def show_recipe(title: str, result: dict[str, Any], as_json: bool) -> None:
+    """Print what a recipe reached: the table of R2, and what was expected."""
+    if as_json:
+        show_json({"verb": "run", "title": title, **result})
+        return
+    _OUT.print(f"\n{title}", markup=False)
+    _print_r2(result["r2"])
+    for expected in result["expects"]:
+        reached = "not run" if expected["reached"] is None else f"{expected['reached']:.3f}"
+        _OUT.print(
+            f"  expected {expected['metric']} {expected['value']} ({expected['source']}): reached {reached}",
+            markup=False,
+        )
+    if result["report"]:
+        _OUT.print(f"report: {result['report']}", markup=False)
+
+
+def show_error(message: str, kind: str, as_json: bool) -> None:
+    """Print an error on stderr, and as JSON on stdout where JSON was asked for."""
+    _ERR.print(f"error: {message}", markup=False, style="red")
+    if as_json:
+        show_json({"error": kind, "message": message})
+
+
+def show_json(content: dict[str, Any]) -> None:
+    """Print one JSON object as the last line of stdout."""
+    sys.stdout.write(json.dumps(content, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def _print_r2(rows: dict[str, float]) -> None:
+    table = Table(box=None, padding=(0, 2))
+    table.add_column("R2 on held-out regions", no_wrap=True)
+    table.add_column("", justify="right")
+    for name, value in rows.items():
+        table.add_row(name, "" if value is None else f"{value:.3f}")
+    _OUT.print(table)

@@ -1,0 +1,21 @@
+"""What `embed` can be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from chorograph.area.config import setting
+
+
+@dataclass(frozen=True)
+class EmbedConfig:
+    """Settings of `chorograph embed`."""
+
+    area: Path = setting(help="the area folder")
+    model: str = setting(
+        "default", help="encoder: default, colour, rcf:K, open_clip:NAME/TAG, a checkpoint folder, a+b"
+    )
+    view: str = setting("satellite", help="which images", choices=("satellite", "street"))
+    device: str = setting("auto", help="torch device for encoders that use one: auto, cpu, cuda")
+    seed: int = setting(0, help="decides which images an encoder is fitted on")

@@ -1,0 +1,28 @@
+"""`embed` as a stage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from chorograph.area.config import plain
+from chorograph.area.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.embed.config import EmbedConfig
+
+
+def embed(config: EmbedConfig, progress: Progress) -> Outcome:
+    """Run `embed`: the manifest lies beside the vectors, as `SLUG.manifest.json`."""
+    from chorograph.area.folder import Area
+    from chorograph.models.registry import resolve
+
+    area = Area.open(config.area)
+    name = resolve(config.model)
+
+    def work(ledger: Ledger) -> None:
+        from chorograph.embed.run import embed_images
+
+        embed_images(area, name, ledger, view=config.view, device=config.device, seed=config.seed, progress=progress)
+
+    inputs = [area.table_path("images"), *(Path(part) for part in name.split("+") if Path(part).is_dir())]
+    manifest = area.embeddings_path(name).with_suffix(".manifest.json")
+    return run_stage("embed", manifest=manifest, config=plain(replace(config, model=name)), inputs=inputs, work=work)

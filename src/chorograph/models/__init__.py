@@ -1,0 +1,1 @@
+"""Encoders, towers, heads and their weights, called by name."""

@@ -1,0 +1,162 @@
+"""Encoders by name: `colour`, `rcf:256`, `open_clip:NAME/TAG`, a checkpoint folder, and several joined by `+`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chorograph.area.errors import InputError, MissingExtraError, UnknownNameError
+from chorograph.area.registry import Registry
+
+Image = NDArray[np.uint8]
+Vectors = NDArray[np.float32]
+
+
+class ImageEncoder(Protocol):
+    """Turns images into vectors."""
+
+    @property
+    def name(self) -> str:
+        """The full name that loads it again."""
+
+    @property
+    def dim(self) -> int:
+        """The width of its vectors."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the vector of any image would (weights, filters, preprocessing): the key of the cache."""
+
+    def encode(self, images: Sequence[Image]) -> Vectors:
+        """Return (n, dim) finite float32 for n uint8 (height, width, 3) images of any size."""
+
+
+@runtime_checkable
+class FittedEncoder(Protocol):
+    """An encoder that must see some of an area's images first, and can be kept as arrays."""
+
+    def fit(self, images: Sequence[Image], seed: int = 0) -> Self:
+        """Learn from a sample of images; returns itself."""
+
+    def state(self) -> Mapping[str, NDArray[np.float32]]:
+        """Return what `fit` learnt."""
+
+    def restore(self, state: Mapping[str, NDArray[np.float32]]) -> Self:
+        """Take up what another `fit` learnt; returns itself."""
+
+
+#: Takes what follows the colon of a name, and a torch device name.
+EncoderMaker = Callable[[str, str], ImageEncoder]
+ENCODERS: Registry[EncoderMaker] = Registry("encoder")
+
+
+@dataclass(frozen=True)
+class JoinedEncoder:
+    """Several encoders side by side, each one's vectors scaled so that none drowns another."""
+
+    parts: tuple[ImageEncoder, ...]
+
+    @property
+    def name(self) -> str:
+        """The parts' names joined by `+`."""
+        return "+".join(part.name for part in self.parts)
+
+    @property
+    def dim(self) -> int:
+        """The sum of the parts' widths."""
+        return sum(part.dim for part in self.parts)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when any part's does."""
+        return hashlib.sha256("".join(part.fingerprint for part in self.parts).encode()).hexdigest()
+
+    def encode(self, images: Sequence[Image]) -> Vectors:
+        """Return the parts' vectors side by side."""
+        return np.hstack([part.encode(images) for part in self.parts])
+
+
+def load_encoder(name: str, device: str = "cpu") -> ImageEncoder:
+    """Load the encoder `name`; nothing is downloaded unless the name has an open_clip tag.
+
+    Raises `UnknownNameError` with near misses, `MissingExtraError` where torch is needed and not installed,
+    `InputError` where a checkpoint folder is damaged.
+    """
+    parts = tuple(_load_one(part, device) for part in resolve(name).split("+"))
+    return parts[0] if len(parts) == 1 else JoinedEncoder(parts)
+
+
+def resolve(name: str) -> str:
+    """Return the full name behind `default`, also inside a joined name; other names as they are."""
+    return "+".join(DEFAULT if part == "default" else part for part in name.split("+"))
+
+
+def parts_of(encoder: ImageEncoder) -> tuple[ImageEncoder, ...]:
+    """Return the encoders that a joined one holds, or the one itself."""
+    return encoder.parts if isinstance(encoder, JoinedEncoder) else (encoder,)
+
+
+def _load_one(name: str, device: str) -> ImageEncoder:
+    kind, _, argument = name.partition(":")
+    if kind in ENCODERS:
+        return ENCODERS[kind](argument, device)
+    if (Path(name) / "config.json").is_file():
+        return _checkpoint(name, device)
+    if "/" in name or Path(name).exists():
+        raise InputError(f"{name} is neither an encoder's name nor a checkpoint folder (it has no config.json)")
+    raise UnknownNameError.of("encoder", name, [entry.name for entry in ENCODERS])
+
+
+def _colour(argument: str, device: str) -> ImageEncoder:
+    from chorograph.models.colour import Colour
+
+    return Colour()
+
+
+def _rcf(argument: str, device: str) -> ImageEncoder:
+    from chorograph.models.rcf import RandomConvolutions
+
+    if not argument.isdigit() or int(argument) < 1:
+        raise InputError(f"rcf needs a number of features, for example rcf:256, not {argument!r}")
+    return RandomConvolutions(int(argument))
+
+
+def _open_clip(argument: str, device: str) -> ImageEncoder:
+    try:
+        from chorograph.models.openclip import load_open_clip_encoder
+    except ImportError as error:
+        raise MissingExtraError.of("models", error) from error
+    return load_open_clip_encoder(argument, device)
+
+
+def _checkpoint(name: str, device: str) -> ImageEncoder:
+    try:
+        from chorograph.models.checkpoint import load_checkpoint_encoder
+    except ImportError as error:
+        raise MissingExtraError.of("models", error) from error
+    return load_checkpoint_encoder(Path(name), device)
+
+
+#: The best encoder that needs neither training nor download; docs/findings.md tells how it was chosen.
+DEFAULT = "colour+rcf:256"
+
+ENCODERS.add("colour", _colour, "histograms, edges and texture at several scales; no training, no download")
+ENCODERS.add(
+    "rcf",
+    _rcf,
+    "rcf:K, K random convolutional features sampled from the area's own images",
+    paper="Rolf et al. 2021, A generalizable and accessible approach to machine learning with global satellite imagery",
+)
+ENCODERS.add(
+    "open_clip",
+    _open_clip,
+    "open_clip:NAME or open_clip:NAME/TAG, any CLIP or CoCa that open_clip knows; TAG may be a file",
+    paper="Ilharco et al. 2021, OpenCLIP",
+    licence="each weight's own",
+)

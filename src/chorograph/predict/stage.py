@@ -1,0 +1,40 @@
+"""`predict` as a stage."""
+
+from __future__ import annotations
+
+from chorograph.area.config import plain
+from chorograph.area.errors import InputError
+from chorograph.area.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.predict.config import PredictConfig
+
+
+def predict(config: PredictConfig, progress: Progress) -> Outcome:
+    """Run `predict` into the run folder `config.out`."""
+    from chorograph.area.folder import Area
+    from chorograph.models.registry import resolve
+
+    if config.out is None:
+        raise InputError("say where the predictions go: --out FOLDER")
+    out = config.out
+    area = Area.open(config.area)
+    vectors = None if config.embeddings == "none" else area.embeddings_path(resolve(config.embeddings))
+
+    def work(ledger: Ledger) -> None:
+        from chorograph.embed.vectors import Embeddings
+        from chorograph.predict.run import make_split, run_predict
+
+        embeddings = Embeddings.read(vectors) if vectors is not None else None
+        result = run_predict(area, embeddings, config, make_split(config), ledger, progress)
+        ledger.outputs += result.write(out)
+        ledger.facts["rows"] = {row["name"]: row["fitted"]["r2"][0] for row in result.scores["rows"]}
+        if config.save is not None:
+            ledger.outputs.append(result.save(config.save))
+
+    tables = ("regions", "images", "indicators", "poi_counts", "triples", "entities")
+    inputs = [area.table_path(name) for name in tables]
+    if vectors is not None:
+        inputs.append(vectors)
+    if config.split.startswith("given:"):
+        inputs.append(area.path / "splits" / f"{config.split.removeprefix('given:')}.parquet")
+    asked = {**plain(config), "area": str(area.path.resolve()), "out": str(out.resolve())}
+    return run_stage("predict", manifest=out / "manifest.json", config=asked, inputs=inputs, work=work)

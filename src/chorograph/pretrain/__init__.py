@@ -1,0 +1,24 @@
+"""Training towers on image-text pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chorograph.area.folder import Area
+    from chorograph.area.stage import Progress
+
+
+def pretrain(area: Area, out: Path | str, *, progress: Progress | None = None, **settings: Any) -> Any:
+    """Train CoCa or CLIP on an area's images and captions, and write a checkpoint folder to `out`.
+
+    `settings` are those of `PretrainConfig`. Needs the `models` extra.
+    """
+    from chorograph.area.config import configure
+    from chorograph.area.stage import silent
+    from chorograph.pretrain.config import PretrainConfig
+    from chorograph.pretrain.run import pretrain as run
+
+    config = configure(PretrainConfig, {"area": area.path, "out": out, **settings}, where="pretrain")
+    return run(area, config, progress=progress or silent)

@@ -1,0 +1,144 @@
+"""Recipes: a YAML file of stages, run in order, with what is expected of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chorograph.area.config import configure
+from chorograph.area.errors import InputError, UnknownNameError
+from chorograph.area.files import atomic_path, read_json
+from chorograph.area.stage import Outcome, Progress
+from chorograph.recipe.verbs import Verb, get_verb
+
+_PLACE = re.compile(r"\{(\w+)\}")
+_KEYS = {"title", "paper", "about", "arguments", "stages", "expects"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe whose arguments are filled in: its stages are (verb, configuration), checked before the first runs."""
+
+    title: str
+    paper: str
+    stages: tuple[tuple[Verb, Any], ...]
+    expects: tuple[dict[str, Any], ...]
+    resolved: dict[str, Any]
+
+
+def find_recipe(name: str) -> Path:
+    """Return the file of a recipe: a path, or the name of one that ships with the library."""
+    if Path(name).is_file():
+        return Path(name)
+    shipped = {path.stem: path for path in shipped_recipes()}
+    if name not in shipped:
+        raise UnknownNameError.of("recipe", name, shipped)
+    return shipped[name]
+
+
+def shipped_recipes() -> list[Path]:
+    """Return the recipes that come with the library: inside an installed wheel, or at the top of a checkout."""
+    here = Path(__file__).resolve()
+    folders = (here.parents[1] / "recipes", here.parents[3] / "recipes")
+    return sorted(path for folder in folders for path in folder.glob("*.yaml"))
+
+
+def read_recipe(path: Path, arguments: Mapping[str, str], out: Path) -> Recipe:
+    """Read a recipe and fill in its arguments, `{out}` among them.
+
+    Raises `InputError` for a file that is not such YAML or lacks an argument, `UnknownNameError` for an unknown key,
+    verb, setting or argument, each naming the file.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as a recipe: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("stages"), list):
+        raise InputError(f"{path} is not a recipe: it needs a list of stages")
+    for key in content:
+        if key not in _KEYS:
+            raise UnknownNameError.of(f"key of {path}", str(key), _KEYS)
+    declared: dict[str, str] = content.get("arguments") or {}
+    for name in arguments:
+        if name not in declared:
+            raise UnknownNameError.of(f"argument of {path}", name, declared)
+    if missing := [name for name in declared if name not in arguments]:
+        wanted = "; ".join(f"--set {name}=… ({declared[name]})" for name in missing)
+        raise InputError(f"{path} needs: {wanted}")
+    filled = _fill(content, {**arguments, "out": str(out)}, path)
+    stages = []
+    for number, stage in enumerate(filled["stages"], start=1):
+        if not isinstance(stage, dict) or len(stage) != 1:
+            raise InputError(f"{path}: stage {number} must be one verb with its settings, not {stage!r}")
+        name, settings = next(iter(stage.items()))
+        verb = get_verb(str(name))
+        stages.append((verb, configure(verb.config, settings or {}, where=f"{path}, stage {number} ({name})")))
+    return Recipe(
+        title=str(filled.get("title", path.stem)),
+        paper=str(filled.get("paper", "")),
+        stages=tuple(stages),
+        expects=tuple(filled.get("expects") or ()),
+        resolved=filled,
+    )
+
+
+def run_recipe(
+    recipe: Recipe, out: Path, progress: Progress, announce: Callable[[str, Outcome], None]
+) -> dict[str, Any]:
+    """Run every stage in order; returns the table of R2 of all predictions, and how expectations came out.
+
+    `announce` is told of each stage as it ends. The resolved recipe is saved in `out` first.
+    """
+    with atomic_path(out / "recipe.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(recipe.resolved, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    table: dict[str, float] = {}
+    report: str | None = None
+    for verb, config in recipe.stages:
+        outcome = verb.stage(config, progress)
+        announce(verb.name, outcome)
+        if verb.name == "predict":
+            table.update(_rows(config))
+        if verb.name == "report":
+            report = outcome.manifest["config"]["out"]
+    return {"r2": table, "report": report, "expects": [_compare(expected) for expected in recipe.expects]}
+
+
+def _rows(config: Any) -> dict[str, float]:
+    """Return R2 by name of the rows of a run: its model under its run's name, and the baselines."""
+    scores = read_json(config.out / "scores.json")
+    rows: dict[str, float] = {}
+    for row in scores["rows"]:
+        name = f"{config.out.name}: {row['name']}" if row["kind"] == "model" else row["name"]
+        rows[f"{scores['indicator']} | {name}"] = row["fitted"]["r2"][0]
+    return rows
+
+
+def _compare(expected: Mapping[str, Any]) -> dict[str, Any]:
+    """Set a published number beside ours, where its run exists; never a reason to fail."""
+    try:
+        scores = read_json(Path(expected["run"]) / "scores.json")
+        reached = scores["rows"][0]["fitted"][expected["metric"]][0]
+    except (InputError, KeyError, IndexError):
+        reached = None
+    return {**expected, "reached": reached}
+
+
+def _fill(value: Any, arguments: Mapping[str, str], path: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _fill(item, arguments, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill(item, arguments, path) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def put(match: re.Match[str]) -> str:
+        if match[1] not in arguments:
+            raise UnknownNameError.of(f"argument used in {path}", match[1], arguments)
+        return arguments[match[1]]
+
+    return _PLACE.sub(put, value)

@@ -1,0 +1,129 @@
+"""The verbs of the command line and of recipes: one table, so that both say the same with the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from chorograph.area.errors import MissingExtraError, UnknownNameError
+from chorograph.area.stage import Outcome, Progress
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb: where its configuration and its stage are, and which settings stand without a name on the command line.
+
+    Both are named, not imported, so that `chorograph --help` answers at once.
+    """
+
+    name: str
+    summary: str
+    config_path: str
+    stage_path: str
+    positional: tuple[str, ...]
+
+    @property
+    def config(self) -> type[Any]:
+        """The frozen dataclass of its settings."""
+        found: type[Any] = _import(self.config_path)
+        return found
+
+    @property
+    def stage(self) -> Callable[[Any, Progress], Outcome]:
+        """The function that runs it; `MissingExtraError` where its room needs an extra that is not installed."""
+        try:
+            found: Callable[[Any, Progress], Outcome] = _import(self.stage_path)
+        except ModuleNotFoundError as error:
+            raise MissingExtraError.of("all", error) from error
+        return found
+
+
+VERBS: dict[str, Verb] = {
+    verb.name: verb
+    for verb in (
+        Verb(
+            "area build",
+            "Build an area from your own tiles, polygons and tables.",
+            "chorograph.acquire.config:BuildConfig",
+            "chorograph.acquire.stage:build",
+            (),
+        ),
+        Verb(
+            "area import",
+            "Build an area from a published layout.",
+            "chorograph.acquire.config:ImportConfig",
+            "chorograph.acquire.stage:import_",
+            ("layout", "src", "out"),
+        ),
+        Verb(
+            "area synthetic",
+            "Draw a synthetic city from a seed.",
+            "chorograph.acquire.config:SyntheticConfig",
+            "chorograph.acquire.stage:synthetic",
+            ("out",),
+        ),
+        Verb(
+            "area check",
+            "Check every rule of an area folder.",
+            "chorograph.acquire.config:CheckConfig",
+            "chorograph.acquire.stage:check",
+            ("area",),
+        ),
+        Verb(
+            "area info",
+            "Say what an area holds.",
+            "chorograph.acquire.config:CheckConfig",
+            "chorograph.acquire.stage:info",
+            ("area",),
+        ),
+        Verb(
+            "caption",
+            "Write captions from facts, without a language model.",
+            "chorograph.caption.config:CaptionConfig",
+            "chorograph.caption.stage:caption",
+            ("area",),
+        ),
+        Verb(
+            "pretrain",
+            "Train CoCa or CLIP on an area's images and captions.",
+            "chorograph.pretrain.config:PretrainConfig",
+            "chorograph.pretrain.stage:pretrain",
+            ("area",),
+        ),
+        Verb(
+            "embed",
+            "Encode an area's images, each content once.",
+            "chorograph.embed.config:EmbedConfig",
+            "chorograph.embed.stage:embed",
+            ("area",),
+        ),
+        Verb(
+            "predict",
+            "Predict an indicator for every region, with intervals and baselines.",
+            "chorograph.predict.config:PredictConfig",
+            "chorograph.predict.stage:predict",
+            ("area",),
+        ),
+        Verb(
+            "report",
+            "Draw a run as one HTML page that needs no network.",
+            "chorograph.report.config:ReportConfig",
+            "chorograph.report.stage:report",
+            ("run",),
+        ),
+    )
+}
+
+
+def get_verb(name: str) -> Verb:
+    """Return the verb of that name; `UnknownNameError` with near misses otherwise."""
+    if name not in VERBS:
+        raise UnknownNameError.of("verb", name, VERBS)
+    return VERBS[name]
+
+
+def _import(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)

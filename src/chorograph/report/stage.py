@@ -1,0 +1,22 @@
+"""`report` as a stage."""
+
+from __future__ import annotations
+
+from chorograph.area.config import plain
+from chorograph.area.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.report.config import ReportConfig
+
+
+def report(config: ReportConfig, progress: Progress) -> Outcome:
+    """Run `report`: one HTML file from a run folder."""
+    from chorograph.report.page import write_report
+
+    out = config.out or config.run / "report.html"
+
+    def work(ledger: Ledger) -> None:
+        ledger.outputs.append(write_report(config.run, out))
+
+    inputs = [config.run / name for name in ("predictions.parquet", "scores.json", "manifest.json")]
+    manifest = out.with_suffix(".manifest.json")
+    asked = {**plain(config), "out": str(out)}
+    return run_stage("report", manifest=manifest, config=asked, inputs=inputs, work=work)
