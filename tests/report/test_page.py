@@ -76,7 +76,7 @@ def test_it_holds_what_a_reader_looks_for(report: Path) -> None:
     for expected in (
         "Floor space in m2", "Gridville", "Synthetic data", "The model explains 81", "Beats the best baseline",
         "Prediction", "Truth", "Residual", "Interval width", "unlabelled", "Predicted against truth", "RMSE, m2",
-        "what location means", "Best", "Worst", "Most uncertain", "6\u00a0km a side", "3 tiles could not be read",
+        "what location means", "Best", "Worst", "Most uncertain", "6 km a side", "3 tiles could not be read",
         "Made tiles", "CC0-1.0", "simplified", f"{12} without labels",
     ):  # fmt: skip
         assert expected in text, expected
@@ -125,7 +125,7 @@ def test_regions_without_label_prediction_or_polygon_are_counted(tmp_path: Path,
     text = read(write_report(make_run(tmp_path / "run", area, frame=spoil))).text
     assert "1 regions have no polygon" in text
     assert "1 regions could not be predicted" in text
-    assert "2 labelled but not held out" in text
+    assert "2 labelled but not compared" in text
     assert "50 predicted while held out" in text
 
 
@@ -139,6 +139,17 @@ def test_a_logarithmic_indicator_is_compared_by_ratio(tmp_path: Path, area: Path
     text = read(write_report(run)).text
     assert "×2 is twice the truth" in text
     assert "RMSE, ln(m2)" in text
+
+
+def test_a_share_and_an_unstated_unit_are_written_plainly(tmp_path: Path, area: Path, make_run: Make) -> None:
+    share = make_run(tmp_path / "share", area, unit="share of population", fitted_unit="share of population")
+    text = read(write_report(share)).text
+    assert "Floor space as a share of population" in text
+    assert "RMSE, share of population" in text
+    unstated = make_run(tmp_path / "unstated", area, unit="unstated", fitted_unit="ln(unstated)", log=True)
+    text = read(write_report(unstated)).text
+    assert "unstated" not in text
+    assert "MAE, unit not stated" in text
 
 
 def test_a_moved_area_costs_tiles_and_sources_only(tmp_path: Path, make_run: Make) -> None:

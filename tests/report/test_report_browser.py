@@ -47,7 +47,7 @@ def middle_of_second_region(page: Page) -> tuple[float, float]:
     """Return where on the screen the middle of r001 lies in the first map: second from the left, bottom row."""
     box = page.locator("figure").first.locator("canvas").first.bounding_box()
     assert box is not None
-    west, east, south, north = page.evaluate(
+    west, east, _, north = page.evaluate(
         """() => ["map-x", "map-y"].flatMap(name => {
             const range = Bokeh.documents[0].get_model_by_name(name);
             return [range.start, range.end];
@@ -79,6 +79,19 @@ def test_prediction_and_truth_share_the_first_screen(page: Page, tmp_path: Path,
     assert boxes[0]["y"] + 300 < 768
 
 
+def test_a_clicked_region_is_picked_everywhere_until_escape(
+    page: Page, tmp_path: Path, area: Path, make_run: Make
+) -> None:
+    open_report(page, write_report(make_run(tmp_path / "run", area)))
+    picked = "() => Bokeh.documents[0].get_model_by_name('regions').selected.indices"
+    x, y = middle_of_second_region(page)
+    page.mouse.click(x, y)
+    page.wait_for_timeout(400)  # a tap waits to see whether it becomes a double one
+    assert page.evaluate(picked) == [1]
+    page.keyboard.press("Escape")
+    assert page.evaluate(picked) == []
+
+
 def test_maps_move_together_and_the_pointer_tells_values(
     page: Page, tmp_path: Path, make_run: Make, make_area: Make
 ) -> None:
@@ -89,7 +102,7 @@ def test_maps_move_together_and_the_pointer_tells_values(
     x, y = middle_of_second_region(page)
     page.mouse.move(x, y)
     page.wait_for_timeout(300)
-    tooltip = page.locator(".bk-Tooltip").first.inner_text()
+    tooltip = page.locator(".bk-tooltip-content").first.inner_text()
     assert HOSTILE in tooltip
     assert "m2" in tooltip
     page.mouse.down()

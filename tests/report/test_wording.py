@@ -71,6 +71,7 @@ def test_rows_are_sorted_from_the_best_down_below_the_attainable(scores: Make, m
 def test_indicator_titles_are_words(scores: Make) -> None:
     assert indicator_title(scores(indicator="price_median_usd", unit="USD")) == "Price median"
     assert indicator_title(scores(per="population")) == "Floor space per population"
+    assert indicator_title(scores(per="population", unit="share of population")) == "Floor space"
 
 
 def test_every_split_is_explained() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from copy import deepcopy
@@ -71,7 +72,7 @@ class ConvStem(nn.Sequential):
             raise ValueError(f"a stem of stride two cannot make patches of {patch} px")
         channels = [3, *(max(width // 2 ** (steps - step), 24) for step in range(1, steps + 1))]
         layers: list[nn.Module] = []
-        for before, after in zip(channels[:-1], channels[1:], strict=True):
+        for before, after in itertools.pairwise(channels):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.GELU()]
         super().__init__(*layers[:-1], nn.GELU(), nn.Conv2d(width, width, 1))
 
@@ -88,7 +89,7 @@ def architecture(name: str) -> dict[str, Any]:
     if config is None:
         raise UnknownNameError.of("architecture", name, [*SMALL, *open_clip.list_models()])
     if "hf_model_name" in config["text_cfg"] or "hf_tokenizer_name" in config["text_cfg"]:
-        raise InputError(f"{name} takes its text tower or tokenizer from a hub, which needs the network; choose another")
+        raise InputError(f"{name} takes its text tower or tokenizer from a hub, over the network; choose another")
     return config
 
 
@@ -98,23 +99,24 @@ def build(config: Mapping[str, Any], seed: int) -> nn.Module:
     open_clip 3.3 leaves the projection of CoCa's decoder uninitialised; it is drawn here as in its (never called)
     `init_parameters`: normal with standard deviation width^-1/2.
     """
-    config = deepcopy(dict(config))
-    stem, custom_text = config.pop("conv_stem", False), config.pop("custom_text", False)
-    if "timm_model_name" in config["vision_cfg"]:
-        config["vision_cfg"]["timm_model_pretrained"] = False
+    settings = deepcopy(dict(config))
+    stem, custom_text = settings.pop("conv_stem", False), settings.pop("custom_text", False)
+    vision = settings["vision_cfg"]
+    if "timm_model_name" in vision:
+        vision["timm_model_pretrained"] = False
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: nn.Module
-        if "multimodal_cfg" in config:
-            model = CoCa(**config)
+        model: Any  # open_clip's classes carry no types
+        if "multimodal_cfg" in settings:
+            model = CoCa(**settings)
             projection = model.text_decoder.text_projection
             nn.init.normal_(projection, std=projection.shape[0] ** -0.5)
         else:
-            model = (CustomTextCLIP if custom_text else CLIP)(**config, output_dict=True)
+            model = (CustomTextCLIP if custom_text else CLIP)(**settings, output_dict=True)
         if stem:
-            vision = config["vision_cfg"]
             model.visual.conv1 = ConvStem(vision["width"], vision["patch_size"])
-    return model
+    built: nn.Module = model
+    return built
 
 
 def is_coca(model: nn.Module) -> bool:
@@ -136,8 +138,8 @@ def trim(model: nn.Module, tokens: Tensor) -> Tensor:
     Towers that see padding (bidirectional ones, those from a hub) keep it all. CoCa's keep one column: its class
     token may attend to the first padding position when the text is padded, and to itself when it is not.
     """
-    tower = getattr(model, "text", model)
-    if getattr(tower, "attn_mask", None) is None or not hasattr(tower, "token_embedding"):
+    tower = _text_tower(model)
+    if not _sees_no_padding(tower):
         return tokens
     longest = int((tokens != PAD).sum(1).max())
     return tokens[:, : longest + 1] if getattr(tower, "cls_emb", None) is not None else tokens[:, :longest]
@@ -149,15 +151,18 @@ def encode_text(model: nn.Module, tokens: Tensor) -> TextFeatures:
     open_clip's towers take the full length only (CLIP), or give the class token a position that depends on the length
     (CoCa); this is their forward pass with both mended: the class token always has the last position.
     """
-    tower = getattr(model, "text", model)
-    if getattr(tower, "attn_mask", None) is None or not hasattr(tower, "token_embedding"):
+    tower = _text_tower(model)
+    if not _sees_no_padding(tower):
         return TextFeatures(functional.normalize(tower(tokens), dim=-1), None)
     length = tokens.shape[1]
     hidden = tower.token_embedding(tokens) + tower.positional_embedding[:length]
     class_token = getattr(tower, "cls_emb", None)
     if class_token is None:
         hidden = tower.ln_final(tower.transformer(hidden, attn_mask=tower.attn_mask[:length, :length]))
-        pool, end = _pooling(model)
+        # CLIP holds its text tower's parts itself, these two under other names.
+        pool, end = getattr(tower, "text_pool_type", None), getattr(tower, "text_eos_id", None)
+        if pool is None:
+            pool, end = tower.pool_type, tower.eos_id
         pooled, embeddings = text_global_pool(hidden, tokens, pool, eos_token_id=end), hidden
     else:
         last = (class_token + tower.positional_embedding[-1]).expand(len(tokens), 1, -1)
@@ -174,7 +179,10 @@ def encode_text(model: nn.Module, tokens: Tensor) -> TextFeatures:
     return TextFeatures(functional.normalize(pooled, dim=-1), embeddings)
 
 
-def _pooling(model: nn.Module) -> tuple[str, int | None]:
-    if isinstance(model, CLIP):
-        return model.text_pool_type, model.text_eos_id
-    return model.text.pool_type, model.text.eos_id
+def _text_tower(model: nn.Module) -> Any:
+    return getattr(model, "text", model)
+
+
+def _sees_no_padding(tower: Any) -> bool:
+    """Whether a text tower is one of open_clip's causal ones, whose tokens never attend to the padding after them."""
+    return hasattr(tower, "token_embedding") and getattr(tower, "attn_mask", None) is not None

@@ -144,7 +144,7 @@ def _checkpoint(name: str, device: str) -> ImageEncoder:
 
 
 #: The best encoder that needs neither training nor download; docs/findings.md tells how it was chosen.
-DEFAULT = "colour+rcf:256"
+DEFAULT = "colour+rcf:1024"
 
 ENCODERS.add("colour", _colour, "histograms, edges and texture at several scales; no training, no download")
 ENCODERS.add(

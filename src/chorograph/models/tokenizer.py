@@ -24,7 +24,9 @@ _PAD, _UNKNOWN = 0, 1
 class Tokenizer(Protocol):
     """What the text towers need of a tokenizer; open_clip's own answer to it too."""
 
-    context_length: int
+    @property
+    def context_length(self) -> int | None:
+        """The number of ids of a text, padding included."""
 
     def __call__(self, texts: str | list[str], context_length: int | None = None) -> Tensor:
         """Return token ids (n, context_length), each row a start, the tokens, an end, and zeros."""
@@ -93,7 +95,7 @@ class WordTokenizer:
         for number in ids:
             if number in (_PAD, self.sot_token_id, self.eot_token_id):
                 continue
-            word = "?" if number == _UNKNOWN else self.words[number - 2]
+            word = "[unknown]" if number == _UNKNOWN else self.words[number - 2]
             text += word if not text or word in ".,;:!?)" else f" {word}"
         return text
 

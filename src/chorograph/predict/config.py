@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chorograph.area.config import setting
 
-MODALITIES = ("image", "location", "shape", "poi", "graph")
+MODALITIES = ("image", "context", "location", "shape", "poi", "graph")
 
 
 @dataclass(frozen=True)

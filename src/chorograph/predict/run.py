@@ -134,6 +134,8 @@ def read_modalities(area: Area, embeddings: Embeddings | None, pooling: str) -> 
     if embeddings is not None:
         blocks["image"] = modalities.image_features(area.images, embeddings.image_ids, embeddings.vectors, ids, pooling)
     if regions.geometry.notna().any():
+        if "image" in blocks:
+            blocks["context"] = modalities.context_features(blocks["image"], regions)
         blocks["location"] = modalities.location_features(regions)
         blocks["shape"] = modalities.shape_features(regions)
     if area.has("poi_counts"):
@@ -158,7 +160,7 @@ def _chosen(asked: str, available: Mapping[str, Matrix], area: Area) -> list[str
 def _probe(config: PredictConfig) -> ProbeMaker:
     makers: dict[str, ProbeMaker] = {
         "ridge": lambda columns, rows: RidgePath(groups=columns),
-        "gp": lambda columns, rows: GaussianProcess(groups=columns, seed=config.seed),
+        "gp": lambda columns, rows: GaussianProcess(groups=columns),
         "mlp": lambda columns, rows: make_pipeline(StandardScaler(), UrbanClipMlp(seed=config.seed)),
     }
     return makers[config.probe]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ class Parity:
 
 def parity(run: Run, source: ColumnDataSource, *, width: int = 500, height: int = 430) -> Parity:
     """Plot predicted against true values of the held-out regions, with intervals and the line of equality."""
-    log, unit = run.scores.log, run.scores.unit or "no unit"
+    log, unit = run.scores.log, run.scores.axis_unit
     truth, predicted = (np.asarray(source.data[name], dtype=float) for name in ("truth", "prediction"))
     lower, upper = (np.asarray(source.data[name], dtype=float) for name in ("lower", "upper"))
     scored = run.scored.to_numpy()
@@ -94,15 +95,16 @@ def parity(run: Run, source: ColumnDataSource, *, width: int = 500, height: int 
     return Parity(plot, int(drawn.sum()), int((drawn & ~inside).sum()), int((scored & ~drawn).sum()))
 
 
-def r2_chart(rows: list[Row], *, width: int = 440, height: int = 400) -> figure:
+def r2_chart(rows: list[Row], *, width: int = 600) -> figure:
     """Draw R2 in the fitted unit with its interval for every row that has one, in the order given."""
     scored = [(row, estimate) for row in rows if (estimate := row.fitted["r2"]) is not None]
-    names = [row.name for row, _ in scored]
+    # Narrow enough to leave most of the width to the scale.
+    names = [textwrap.fill(row.name, 24) for row, _ in scored]
     worst = min([estimate.value if estimate.lower is None else estimate.lower for _, estimate in scored] + [0.0])
     floor = max(worst, _R2_FLOOR)
     plot = figure(
-        frame_width=width, frame_height=height,
-        x_range=Range1d(start=floor - 0.04, end=1.0), y_range=FactorRange(factors=names[::-1]), tools="",
+        width=width, height=min(90 + 52 * len(names), 470),
+        x_range=Range1d(start=floor - 0.06 * (1 - floor), end=1.0), y_range=FactorRange(factors=names[::-1]), tools="",
         toolbar_location=None, x_axis_label="R², 1 is perfect, 0 is no better than the mean",
     )  # fmt: skip
     _style(plot)

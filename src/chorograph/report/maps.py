@@ -8,6 +8,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 from bokeh.core.properties import field
 from bokeh.models import (
@@ -45,6 +46,8 @@ MISSING = "#d9dde1"
 _OUTLINE = "#5f6b77"
 #: Beyond this many corners, panning four maps is no longer smooth.
 _MOST_CORNERS = 150_000
+#: From this many regions on, a map that is being dragged shows a tenth of them until the hand rests.
+_COARSE_WHILE_MOVING = 4000
 #: Simplified borders may be this far off, in pixels of the first view: not visible until one zooms in.
 _TOLERANCE_PX = 0.35
 #: Round ratios for the ticks of a map of predicted over true values.
@@ -134,14 +137,13 @@ def region_source(run: Run, outlines: Shapes | None, quantity: Quantity) -> Colu
         "interval_text": [quantity.interval(*ends) for ends in zip(lower, upper, strict=True)],
         "truth_text": ["not known" if np.isnan(value) else quantity.exact(value) for value in target],
         "residual_text": [_residual_text(quantity, *pair) for pair in zip(residual, ratio, strict=True)],
-        "width_text": [quantity.text(value) for value in upper - lower],
         "status": _status(run),
         "basis": [_basis_text(*pair) for pair in zip(frame["basis"], frame["n_images"], strict=True)],
     }
-    return ColumnDataSource(columns)
+    return ColumnDataSource(columns, name="regions")
 
 
-def draw_maps(run: Run, outlines: Shapes, source: ColumnDataSource, quantity: Quantity) -> Maps:
+def draw_maps(run: Run, outlines: Shapes, source: ColumnDataSource) -> Maps:
     """Draw the four maps over one source and one pair of ranges: moving one moves all."""
     width, height = FRAME_WIDTH, _frame_height(outlines.dense)
     dense, full = _fit(outlines.dense, width / height), _fit(outlines.full, width / height)
@@ -149,7 +151,7 @@ def draw_maps(run: Run, outlines: Shapes, source: ColumnDataSource, quantity: Qu
     y_range = Range1d(start=dense[1], end=dense[3], name="map-y")
     unlabelled = run.unlabelled.to_numpy()
     figures = {}
-    for name, scale in _scales(run, source, quantity).items():
+    for name, scale in _scales(run, source).items():
         plot = _empty_map(height, x_range, y_range)
         fill = field(name, scale.mapper)
         drawn: list[DataRenderer] = []
@@ -237,33 +239,33 @@ def _fit(box: tuple[float, float, float, float], aspect: float) -> tuple[float, 
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def _scales(run: Run, source: ColumnDataSource, quantity: Quantity) -> dict[str, _Scale]:
+def _scales(run: Run, source: ColumnDataSource) -> dict[str, _Scale]:
     data = {name: np.asarray(source.data[name], dtype=float) for name in ("prediction", "truth", "residual", "width")}
-    log = run.scores.log
-    values = _value_scale(np.concatenate([data["prediction"], data["truth"]]), Viridis256, quantity, log=log)
+    log, unit = run.scores.log, run.scores.axis_unit
+    values = _value_scale(np.concatenate([data["prediction"], data["truth"]]), Viridis256, unit, log=log)
     return {
         "prediction": values,
         "truth": values,  # the same colours, so that the two maps can be compared
-        "residual": _ratio_scale(data["residual"]) if log else _residual_scale(data["residual"], quantity),
-        "width": _value_scale(data["width"], tuple(reversed(Purples256)), quantity, log=log),
+        "residual": _ratio_scale(data["residual"]) if log else _residual_scale(data["residual"], unit),
+        "width": _value_scale(data["width"], tuple(reversed(Purples256)), unit, log=log),
     }
 
 
-def _value_scale(values: NDArray[np.float64], palette: Sequence[str], quantity: Quantity, *, log: bool) -> _Scale:
+def _value_scale(values: NDArray[np.float64], palette: Sequence[str], unit: str, *, log: bool) -> _Scale:
     positive = values[np.isfinite(values) & (values > 0)]
     low, high = robust_range(positive if log else values)
     log = log and low > 0
     kind = LogColorMapper if log else LinearColorMapper
     marks = (log_ticks if log else ticks)(low, high)
-    title = f"{quantity.unit or 'no unit'}{', logarithmic scale' if log else ''}"
+    title = f"{unit}{', logarithmic scale' if log else ''}"
     return _Scale(kind(palette=list(palette), low=low, high=high, nan_color=MISSING), tick_labels(marks), title)
 
 
-def _residual_scale(residual: NDArray[np.float64], quantity: Quantity) -> _Scale:
+def _residual_scale(residual: NDArray[np.float64], unit: str) -> _Scale:
     limit = _symmetric_limit(residual)
     marks = ticks(-limit, limit, most=7)
     labels = {mark: ("+" if mark > 0 else "") + label for mark, label in tick_labels(marks).items()}
-    return _Scale(_diverging(limit), labels, f"predicted minus truth, {quantity.unit or 'no unit'}")
+    return _Scale(_diverging(limit), labels, f"predicted minus truth, {unit}")
 
 
 def _ratio_scale(log_ratio: NDArray[np.float64]) -> _Scale:
@@ -295,7 +297,7 @@ def _empty_map(height: int, x_range: Range1d, y_range: Range1d) -> figure:
     plot = figure(
         frame_width=FRAME_WIDTH, frame_height=height, x_range=x_range, y_range=y_range, tools=[
             pan, wheel, ZoomInTool(), ZoomOutTool(), TapTool(), ResetTool(), SaveTool(),
-        ], active_drag=pan, toolbar_location="right", min_border=2,
+        ], active_drag=pan, toolbar_location="right", min_border=2, lod_threshold=_COARSE_WHILE_MOVING,
     )  # fmt: skip
     plot.axis.visible = False
     plot.grid.visible = False
@@ -330,20 +332,13 @@ def _titles(run: Run) -> list[str]:
 
 
 def _status(run: Run) -> list[str]:
-    texts = []
-    for fold, unlabelled in zip(run.frame["fold"], run.unlabelled, strict=True):
-        if unlabelled:
-            texts.append("unlabelled, predicted only")
-        elif fold is None or fold != fold or str(fold) == "<NA>":
-            texts.append("labelled, not held out")
-        else:
-            texts.append(f"held out in fold {fold}")
-    return texts
+    folds = ["labelled, not held out" if pd.isna(fold) else f"held out in fold {fold}" for fold in run.frame["fold"]]
+    return ["unlabelled, predicted only" if bare else fold for fold, bare in zip(folds, run.unlabelled, strict=True)]
 
 
-def _basis_text(basis: object, n_images: Any) -> str:
-    text = str(basis) if basis is not None and basis == basis else "not recorded"
-    if n_images is None or n_images != n_images or str(n_images) == "<NA>":
+def _basis_text(basis: Any, n_images: Any) -> str:
+    text = str(basis) if pd.notna(basis) else "data not recorded"
+    if pd.isna(n_images):
         return text
     return f"{text} ({int(n_images)} {'image' if int(n_images) == 1 else 'images'})"
 

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from chorograph.area.files import atomic_path
 from chorograph.area.splits import LEAKY
 from chorograph.report.charts import parity, r2_chart
-from chorograph.report.maps import draw_maps, region_source, shapes
+from chorograph.report.maps import Maps, draw_maps, region_source, shapes
 from chorograph.report.numbers import NBSP, ROBUST, Quantity, plain
 from chorograph.report.run import Estimate, Row, Run, Scores, read_run
 from chorograph.report.tiles import Gallery, sample_tiles
@@ -59,13 +59,13 @@ def render(run: Run) -> str:
     """Return the page of a run: every text that comes from data is escaped."""
     scores, frame = run.scores, run.frame
     values = np.concatenate([frame["target"].to_numpy(float), frame["predicted"].to_numpy(float)])
-    quantity = Quantity.of(values, scores.unit)
+    quantity = Quantity.of(values, scores.short_unit)
     notes = list(run.notes)
     outlines = shapes(frame) if frame.geometry.notna().any() else None
     if outlines is None:
         notes.append("The regions have no polygons, so there are no maps.")
     source = region_source(run, outlines, quantity)
-    maps = draw_maps(run, outlines, source, quantity) if outlines else None
+    maps = draw_maps(run, outlines, source) if outlines else None
     points = parity(run, source)
     gallery = sample_tiles(run)
     rows = sorted_rows(scores)
@@ -74,7 +74,7 @@ def render(run: Run) -> str:
     context = {
         "title": indicator_title(scores),
         "place": run.area.title if run.area else "",
-        "unit": scores.unit,
+        "unit": f"as a {scores.unit}" if scores.unit and not scores.short_unit else scores.unit and f"in {scores.unit}",
         "synthetic": run.area is not None and run.area.synthetic,
         "leaky": LEAKY if scores.leaky else "",
         "level": plain(100 * scores.level, 1).removesuffix(".0"),
@@ -122,17 +122,17 @@ def _region_counts(run: Run) -> str:
     total, unlabelled, scored = len(run.frame), int(run.unlabelled.sum()), int(run.scored.sum())
     parts = [f"{plain(total, 0)} regions", f"{plain(scored, 0)} predicted while held out and compared with the truth"]
     if rest := total - unlabelled - scored:
-        parts.append(f"{plain(rest, 0)} labelled but not held out")
+        parts.append(f"{plain(rest, 0)} labelled but not compared")
     if unlabelled:
         parts.append(f"{plain(unlabelled, 0)} without labels, predicted by a model of all labelled ones")
     return ": ".join([parts[0], "; ".join(parts[1:])])
 
 
-def _map_notes(run: Run, maps: Any) -> list[str]:
+def _map_notes(run: Run, maps: Maps) -> list[str]:
     low, high = (plain(end, 0) for end in ROBUST)
     notes = [
         f"Colours span the {low}nd to {high}th percentile, so that a few extreme regions do not wash out the rest; "
-        "values beyond take the end colours.",
+        "values beyond take the end colours. Those of the residuals are symmetrical about zero error.",
         f"Outlines on this page are simplified (by up to {distance(max(maps.tolerance_m, 1))}); "
         "predictions.parquet and predictions.geojson in the run folder hold the exact ones. Lambert equal-area "
         "projection about the centre of the area.",
@@ -151,7 +151,7 @@ def _map_notes(run: Run, maps: Any) -> list[str]:
 
 def _table(scores: Scores, rows: list[Row], quantity: Quantity) -> dict[str, Any]:
     """Lay out the scores: in the own unit always, in the fitted one beside it where that is another."""
-    own, fitted = scores.unit or "no unit", scores.fitted_unit or "fitted unit"
+    own, fitted = scores.axis_unit, scores.fitted_unit or "fitted unit"
     shares = Quantity("", 2)
     small = Quantity("", max(quantity.decimals, 0)) if not scores.log else Quantity("", 3)
     errors = Quantity("", quantity.decimals)
@@ -159,7 +159,7 @@ def _table(scores: Scores, rows: list[Row], quantity: Quantity) -> dict[str, Any
     if scores.log:
         columns += [("fitted", "rmse", f"RMSE, {fitted}", small), ("own", "r2", f"R²{NBSP}({own})", shares)]
     else:
-        columns = [("own", "r2", "R²", shares)]
+        columns = [("fitted", "r2", "R²", shares)]
     columns += [("own", "rmse", f"RMSE, {own}", errors), ("own", "mae", f"MAE, {own}", errors)]
     columns += [("own", "spearman", "Spearman", shares)]
     body = []

@@ -65,6 +65,16 @@ class Scores:
     warnings: tuple[str, ...]
 
     @property
+    def short_unit(self) -> str:
+        """The unit as it stands behind a number: nothing for a share, which needs none."""
+        return "" if self.unit.startswith("share of ") else self.unit
+
+    @property
+    def axis_unit(self) -> str:
+        """The unit as it stands on an axis."""
+        return self.unit or "unit not stated"
+
+    @property
     def model(self) -> Row:
         """The model that made the predictions: the first row of that kind."""
         return next(row for row in self.rows if row.kind == "model")
@@ -141,8 +151,8 @@ def read_scores(path: Path) -> Scores:
     try:
         scores = Scores(
             indicator=str(content["indicator"]),
-            unit=str(content["unit"] or ""),
-            fitted_unit=str(content["fitted_unit"] or ""),
+            unit=_stated(content["unit"]),
+            fitted_unit=_stated(content["fitted_unit"]),
             log=bool(content["log"]),
             per=content["per"],
             level=float(content["level"]),
@@ -159,6 +169,11 @@ def read_scores(path: Path) -> Scores:
     if not any(row.kind == "model" for row in scores.rows):
         raise InputError(f"{path} holds no row of kind 'model'; run `chorograph predict` again")
     return scores
+
+
+def _stated(unit: Any) -> str:
+    """Return a unit as it may be written: `acquire` calls one that nobody gave "unstated"."""
+    return "" if unit in (None, "unstated") else str(unit).replace("ln(unstated)", "ln")
 
 
 def _row(content: Mapping[str, Any]) -> Row:

@@ -63,7 +63,7 @@ def sample_tiles(run: Run) -> Gallery:
     )
     error = np.where(run.scored.to_numpy() & shown, np.abs(predicted - truth), np.nan)
     width = np.where(shown, upper - lower, np.nan)
-    measure = "as a ratio of the truth" if log else f"in {run.scores.unit}" if run.scores.unit else ""
+    measure = "as a ratio of the truth" if log else f"in {run.scores.short_unit}" if run.scores.short_unit else ""
     chosen = [
         ("Best", f"smallest error {measure}", _first(error)),
         ("Worst", f"largest error {measure}", _first(-error)),

@@ -25,7 +25,8 @@ def indicator_title(scores: Scores) -> str:
         words.pop()
     text = " ".join(words) or scores.indicator
     title = text[0].upper() + text[1:]
-    return f"{title} per {scores.per.replace('_', ' ')}" if scores.per else title
+    # The unit of a share names what it is a share of.
+    return f"{title} per {scores.per.replace('_', ' ')}" if scores.per and scores.short_unit else title
 
 
 def headline(scores: Scores, quantity: Quantity) -> str:
@@ -41,7 +42,7 @@ def headline(scores: Scores, quantity: Quantity) -> str:
     else:
         scale = ""
         if scores.log:
-            also = f"; {percent(max(own.value, 0.0))} in {scores.unit or 'the own unit'} itself" if own else ""
+            also = f"; {percent(max(own.value, 0.0))} in {scores.unit or 'its own unit'} itself" if own else ""
             scale = f" (on the logarithmic scale it was fitted on{also})"
         parts.append(f"The model explains {percent(r2.value)} of the variation in {seen}{scale}")
     if mae := model.own["mae"]:
@@ -59,14 +60,13 @@ def verdict(scores: Scores, quantity: Quantity) -> Verdict:
     r2 = model.fitted["r2"]
     if best is None or r2 is None:
         return Verdict("unclear", "There is no baseline to compare with: a score alone says little.")
-    rival = best.fitted["r2"]
-    assert rival is not None  # noqa: S101 - best_baseline has one
-    against = f"R² {plain(r2.value, 2)} against {plain(rival.value, 2)} for {best.name}"
-    if r2.value <= rival.value:
+    rival = fitted_r2(best)
+    against = f"R² {plain(r2.value, 2)} against {plain(rival, 2)} for {best.name}"
+    if r2.value <= rival:
         return Verdict(
             "bad", f"Does not beat the best baseline: {against}. Use that baseline, or read the maps with this in mind."
         )
-    within = r2.lower is not None and r2.lower <= rival.value
+    within = r2.lower is not None and r2.lower <= rival
     if within:
         text = (
             f"Ahead of the best baseline, but not by more than chance could give: {against}, which lies inside the "

@@ -1,0 +1,108 @@
+"""Checkpoint folders: weights, configuration, tokenizer, card and history together, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from safetensors.torch import save_file
+
+from chorograph.area.errors import InputError
+from chorograph.area.files import atomic_folder, read_json, write_json
+from chorograph.models.coca import build
+from chorograph.models.openclip import ImageTextModel, OpenClipEncoder
+from chorograph.models.preprocessing import Preprocessing
+from chorograph.models.tokenizer import Tokenizer, WordTokenizer
+from chorograph.models.weights import apply_weights, read_weights
+
+FORMAT = "chorograph-checkpoint-1"
+_WEIGHTS, _CONFIG, _TOKENIZER, _CARD, _HISTORY = (
+    "model.safetensors",
+    "config.json",
+    "tokenizer.json",
+    "card.md",
+    "history.jsonl",
+)
+_OURS = {_WEIGHTS, _CONFIG, _TOKENIZER, _CARD, _HISTORY, "manifest.json"}
+
+
+def check_target(folder: Path) -> None:
+    """Raise `InputError` unless `folder` is absent, empty, or a checkpoint with nothing else in it."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a file; a checkpoint is a folder")
+    foreign = sorted(entry.name for entry in folder.iterdir() if entry.name not in _OURS)
+    if foreign:
+        raise InputError(f"{folder} holds {foreign[0]!r}, which no checkpoint has; choose another folder or empty it")
+
+
+def save_checkpoint(
+    folder: Path,
+    loaded: ImageTextModel,
+    *,
+    facts: Mapping[str, Any],
+    card: str,
+    history: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write a checkpoint folder; an earlier checkpoint there is replaced once the new one is complete.
+
+    `facts` (objective, seed, versions, data) goes into `config.json` beside what rebuilds the model.
+    """
+    check_target(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    with atomic_folder(fresh) as draft:
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in loaded.model.state_dict().items()}
+        save_file(tensors, draft / _WEIGHTS, metadata={"format": "pt"})
+        compact = isinstance(loaded.tokenizer, WordTokenizer)
+        if isinstance(loaded.tokenizer, WordTokenizer):
+            loaded.tokenizer.write(draft / _TOKENIZER)
+        described = {
+            "format": FORMAT,
+            "architecture": loaded.architecture,
+            "model": dict(loaded.config),
+            "preprocessing": loaded.preprocessing.settings(),
+            "tokenizer": _TOKENIZER if compact else f"open_clip:{loaded.architecture}",
+            **facts,
+        }
+        write_json(draft / _CONFIG, described)
+        (draft / _CARD).write_text(card, encoding="utf-8")
+        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in history)
+        (draft / _HISTORY).write_text(lines, encoding="utf-8")
+    if folder.exists():
+        shutil.rmtree(folder)
+    fresh.replace(folder)
+
+
+def load_checkpoint(folder: Path, device: str = "cpu") -> ImageTextModel:
+    """Load a checkpoint folder, ready to encode; `InputError` naming the file where it is damaged."""
+    path = folder / _CONFIG
+    config = read_json(path)
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise InputError(f"{path} is not a checkpoint's configuration ({FORMAT})")
+    try:
+        model = build(config["model"], int(config.get("seed", 0)))
+        preprocessing = Preprocessing.of(config["preprocessing"])
+        named, architecture = str(config["tokenizer"]), str(config["architecture"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} does not describe a model: {error!r}") from error
+    tokenizer: Tokenizer
+    if named == _TOKENIZER:
+        tokenizer = WordTokenizer.read(folder / _TOKENIZER)
+    else:
+        tokenizer = open_clip.get_tokenizer(named.removeprefix("open_clip:"))
+    weights = folder / _WEIGHTS
+    apply_weights(model, read_weights(weights), str(weights))
+    model.to(device).eval()
+    return ImageTextModel(architecture, config["model"], model, preprocessing, tokenizer)
+
+
+def load_checkpoint_encoder(folder: Path, device: str = "cpu") -> OpenClipEncoder:
+    """Load a checkpoint folder as an encoder of images, named like the folder."""
+    return OpenClipEncoder(str(folder), load_checkpoint(folder, device))

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from chorograph.area.config import configure
+from chorograph.area.errors import ChorographError, InputError
+from chorograph.area.folder import Area
+from chorograph.area.stage import Ledger
+from chorograph.models import coca
+from chorograph.models.checkpoint import load_checkpoint, load_checkpoint_encoder
+from chorograph.models.openclip import ImageTextModel, new_model
+from chorograph.pretrain import loop
+from chorograph.pretrain.config import PretrainConfig
+from chorograph.pretrain.loop import augment, rate_factor, train, validate
+from chorograph.pretrain.objectives import CocaObjective, captioning_loss
+from chorograph.pretrain.pairs import Pairs
+from chorograph.pretrain.run import pretrain
+
+
+@pytest.fixture(autouse=True)
+def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The small models at 32 px, so that an epoch takes a moment."""
+    for name, config in coca.SMALL.items():
+        small = {**config, "vision_cfg": {**config["vision_cfg"], "image_size": 32}}
+        monkeypatch.setitem(coca.SMALL, name, small)
+
+
+def _config(area: Area, **settings: object) -> PretrainConfig:
+    out = area.path.parent / "out"
+    return configure(
+        PretrainConfig, {"area": area.path, "out": out, "batch_size": 8, "epochs": 3, "device": "cpu", **settings}
+    )
+
+
+def _pairs(loaded: ImageTextModel, number: int = 10) -> Pairs:
+    rng = np.random.default_rng(0)
+    size = loaded.preprocessing.size
+    pixels = torch.from_numpy(rng.integers(0, 256, (number, 3, *size), dtype=np.uint8))
+    names = ["red", "green", "blue"]
+    return Pairs(
+        tuple(map(str, range(number))), pixels, tuple((f"a {names[n % 3]} place", "a place") for n in range(number))
+    )
+
+
+@pytest.mark.parametrize(
+    ("objective", "model"), [("coca", "coca-small"), ("clip", "clip-small"), ("clip", "coca-small")]
+)
+def test_a_run_leaves_a_checkpoint_that_loads(colours: Area, objective: str, model: str) -> None:
+    ledger = Ledger()
+    told: list[tuple[str, int, int]] = []
+    config = _config(colours, objective=objective, model=model, holdout="0.25")
+    result = pretrain(colours, config, ledger=ledger, progress=lambda *step: told.append(step))
+    assert sorted(path.name for path in result.folder.iterdir()) == [
+        "card.md", "config.json", "history.jsonl", "model.safetensors", "tokenizer.json",
+    ]  # fmt: skip
+    history = [json.loads(line) for line in (result.folder / "history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert {"val_loss", "image_to_text_recall@1", "text_to_image_recall@10", "mean_recall"} <= history[0].keys()
+    assert ("val_captioning" in history[0]) == (objective == "coca")
+    described = json.loads((result.folder / "config.json").read_text())
+    assert described["objective"] == objective
+    assert described["settings"]["lr"] == 1e-3
+    assert described["dropped"] == {
+        "image known but not held": 1, "image not an image": 1, "image without a caption": 1,
+    }  # fmt: skip
+    card = (result.folder / "card.md").read_text()
+    assert "synthetic" in card
+    assert "CC0-1.0" in card
+    assert told[-1][1] == told[-1][2] == 3 * 3
+    encoder = load_checkpoint_encoder(result.folder)
+    vectors = encoder.encode([colours.read_image(colours.images["uri"][0])])
+    assert vectors.shape == (1, encoder.dim)
+    assert ledger.facts["held out"] == result.held_out
+
+
+def test_the_same_seed_gives_the_same_weights(colours: Area) -> None:
+    first = pretrain(colours, _config(colours, epochs=1)).loaded.model.state_dict()
+    again = pretrain(colours, _config(colours, epochs=1)).loaded.model.state_dict()
+    other = pretrain(colours, _config(colours, epochs=1, seed=1)).loaded.model.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["visual.proj"], other["visual.proj"])
+
+
+def test_held_out_images_never_reach_a_step(colours: Area, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[str] = set()
+    step = loop._step
+
+    def watch(loaded: ImageTextModel, objective: object, optimiser: object, pixels: object, texts: list[str], p: str):  # type: ignore[no-untyped-def]
+        seen.update(texts)
+        return step(loaded, objective, optimiser, pixels, texts, p)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "_step", watch)
+    pretrain(colours, _config(colours, holdout="0.25", epochs=3))
+    captions = colours.captions.merge(colours.images, on="image_id")
+    # The third caption names its tile; over three epochs every caption of a trained image is shown.
+    tiles = {
+        text: region for text, region in zip(captions["caption"], captions["region_id"], strict=True) if "tile" in text
+    }
+    shown = {tiles[text] for text in seen if text in tiles}
+    assert len(shown) == 6
+    trained = captions[captions["region_id"].isin(shown) & ~captions["image_id"].isin(["t05", "t06", "t07"])]
+    assert set(trained["caption"]) == seen
+
+
+def test_validation_weighs_every_sample_of_every_batch() -> None:
+    """FACTS 9.1.2: the reported loss is the sample-weighted mean over all batches."""
+    loaded = new_model("coca-small", seed=0, captions=["a red place", "a green place", "a blue place", "a place"] * 2)
+    loaded.model.eval()
+    held = _pairs(loaded, 10)
+    config = PretrainConfig(area=Path("a"), out=Path("b"), batch_size=4)
+    found = validate(loaded, CocaObjective(), held, config)
+    expected = 0.0
+    with torch.inference_mode():
+        for rows in (range(0, 4), range(4, 7), range(7, 10)):
+            tokens = loaded.tokenizer([held.captions[row][0] for row in rows])
+            out = loaded.model(loaded.preprocessing.normalise(held.pixels[list(rows)]), tokens)
+            expected += float(captioning_loss(out["logits"], out["labels"])) * len(rows) / 10
+    assert found["val_captioning"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_training_goes_on_from_a_checkpoint_or_a_weights_file(colours: Area, tmp_path: Path) -> None:
+    first = pretrain(colours, _config(colours, epochs=1))
+    kept = tmp_path / "kept"
+    first.folder.rename(kept)
+    again = pretrain(colours, _config(colours, epochs=1, init=kept, lr=1e-9))
+    described = json.loads((again.folder / "config.json").read_text())
+    assert described["settings"]["init"] == str(kept)
+    before, after = load_checkpoint(kept), again.loaded
+    assert after.tokenizer == before.tokenizer
+    torch.testing.assert_close(after.model.visual.proj, before.model.visual.proj, rtol=0, atol=1e-6)
+    from_file = pretrain(colours, _config(colours, epochs=1, init=kept / "model.safetensors", lr=1e-9)).loaded
+    torch.testing.assert_close(from_file.model.visual.proj, before.model.visual.proj, rtol=0, atol=1e-6)
+    with pytest.raises(InputError, match="coca-small, not a clip-small"):
+        pretrain(colours, _config(colours, init=kept, model="clip-small", objective="clip"))
+
+
+def test_the_best_epoch_can_be_kept(colours: Area) -> None:
+    config = _config(colours, holdout="0.25", keep="best", epochs=3, lr=0.02, schedule="constant")
+    result = pretrain(colours, config)
+    best = min(row["val_loss"] for row in result.history)
+    held = _reload_held(colours, config, result.loaded)
+    assert validate(result.loaded, CocaObjective(), held, config)["val_loss"] == pytest.approx(best, rel=1e-4)
+
+
+def _reload_held(area: Area, config: PretrainConfig, loaded: ImageTextModel) -> Pairs:
+    from chorograph.area.stage import silent
+    from chorograph.pretrain.pairs import load_pairs
+
+    return load_pairs(
+        area, loaded.preprocessing, view="satellite", holdout=config.holdout, seed=config.seed, ledger=Ledger(),
+        progress=silent, scratch=area.path.parent,
+    )[1]  # fmt: skip
+
+
+def test_wrong_settings_are_named_before_any_work(colours: Area) -> None:
+    for settings, message in (
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": 1}, "batch_size"),
+        ({"lr": -1.0}, "lr"),
+        ({"objective": "coca", "model": "clip-small"}, "CoCa"),
+        ({"init": colours.path / "nothing.pt"}, "does not exist"),
+    ):
+        with pytest.raises(InputError, match=message):
+            pretrain(colours, _config(colours, **settings))
+    assert not (colours.path.parent / "out").exists()
+
+
+def test_a_loss_that_is_no_number_stops_the_run() -> None:
+    loaded = new_model("coca-small", seed=0, captions=["a red place", "a green place", "a blue place"] * 2)
+    with torch.no_grad():
+        loaded.model.visual.proj.fill_(float("nan"))
+    pairs = _pairs(loaded)
+    config = PretrainConfig(area=Path("a"), out=Path("b"), batch_size=4, epochs=1)
+    with pytest.raises(ChorographError, match="lower --lr"):
+        train(loaded, CocaObjective(), pairs, pairs, config, lr=1e-3, progress=lambda *_: None)
+
+
+def test_the_rate_rises_then_falls() -> None:
+    factors = [rate_factor(step, 100, 10, "cosine") for step in range(100)]
+    assert factors[0] == pytest.approx(0.1)
+    assert max(factors) == factors[9] == factors[10] == 1
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert factors[-1] < 0.01
+    assert rate_factor(99, 100, 10, "constant") == 1
+
+
+def test_augmentation_only_turns_and_mirrors() -> None:
+    config = PretrainConfig(area=Path("a"), out=Path("b"))
+    pixels = torch.arange(4 * 4, dtype=torch.uint8).reshape(1, 1, 4, 4).expand(400, 3, 4, 4).contiguous()
+    turned = augment(pixels, config, (0, 0, 0))
+    assert len({tuple(image[0].flatten().tolist()) for image in turned}) == 8
+    assert all(sorted(image[0].flatten().tolist()) == list(range(16)) for image in turned)
+    assert torch.equal(turned, augment(pixels, config, (0, 0, 0)))
+    street = augment(pixels, replace(config, view="street"), (0, 0, 0))
+    assert len({tuple(image[0].flatten().tolist()) for image in street}) == 2
+    assert torch.equal(augment(pixels, replace(config, augment="none"), (0, 0, 0)), pixels)
