@@ -153,7 +153,7 @@ def test_bad_tiles_stop_or_are_counted(own: BuildConfig, content: bytes, reason:
     assert not own.out.exists()
     ledger = Ledger()
     build_area(replace(own, skip_bad=True), ledger)
-    assert ledger.dropped == {f"tile {reason}": 1}
+    assert ledger.dropped == {f"image {reason}": 1}
     images = Area.open(own.out).images
     assert len(images) == 4  # known, not lost
     assert images["uri"].isna().tolist() == [False, True, False, False]

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from chorograph.area.errors import ImageError, InputError, UnknownNameError
+from chorograph.acquire.holding import hold
+from chorograph.area.errors import InputError, UnknownNameError
 from chorograph.area.folder import AreaDraft, Source
-from chorograph.area.images import read_rgb
 from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.area.tiles import tile_centre
 
@@ -225,20 +225,11 @@ def _regions_at(frame: pd.DataFrame, regions: gpd.GeoDataFrame, label: str) -> p
 def _hold(
     draft: AreaDraft, tiles: pd.DataFrame, config: BuildConfig, ledger: Ledger, progress: Progress
 ) -> pd.DataFrame:
-    """Copy every tile that opens into the draft; a bad one is an error, or counted with `skip_bad`."""
+    """Copy every tile that opens into the draft; returns the images."""
     rows: list[dict[str, Any]] = []
     for done, tile in enumerate(tiles.to_dict("records"), start=1):
-        uri = digest = None
-        try:
-            read_rgb(tile["path"])
-            uri, digest = draft.add_image(tile["tile"], tile["path"])
-        except ImageError as error:
-            if not config.skip_bad:
-                place = f" ({config.tiles_table}, line {tile['line']})" if tile["line"] else ""
-                raise InputError(
-                    f"{tile['path']}{place}: {error.reason}; mend it, or go on past bad tiles with --skip-bad"
-                ) from error
-            ledger.drop(f"tile {error.reason}")
+        place = f"{config.tiles_table}, line {tile['line']}" if tile["line"] else ""
+        uri, digest = hold(draft, tile["tile"], tile["path"], ledger, skip_bad=config.skip_bad, where=place)
         optional: dict[str, Any] = {c: tile[c] for c in ("region_id", "zoom", "x", "y", "lon", "lat") if c in tile}
         rows.append({"image_id": tile["tile"], "uri": uri, "sha256": digest, **optional})
         progress("reading tiles", done, len(tiles))

@@ -262,35 +262,25 @@ def _generator(seed: int, name: str) -> np.random.Generator:
 
 def people(scene: Scene) -> float:
     """Return how many people live in a tile: by household in houses, by floor space in flats."""
-    flats = sum(scene.floor_area(thing) for thing in (Thing.SLAB, Thing.TOWER, Thing.COURT))
-    return 2.9 * scene.count(Thing.HOUSE) + 3.1 * scene.count(Thing.VILLA) + 2.4 * scene.count(Thing.ROW) + flats / 55
+    homes = 2.9 * scene.counts[Thing.HOUSE] + 3.1 * scene.counts[Thing.VILLA] + 2.4 * scene.counts[Thing.ROW]
+    return homes + scene.floor_area(Thing.SLAB, Thing.TOWER, Thing.COURT) / 80
 
 
 def prosperity(facts: Facts) -> float:
-    """Return the logarithm of a tile's income, but for a constant: pools, solar roofs and tennis courts raise it,
-    slabs, halls and lorries lower it, and so does a railway.
+    """Return the logarithm of a tile's income, but for a constant: pools and solar roofs raise it, and so do towers
+    and closed town blocks; slabs, rows, halls, lorries and a railway lower it.
     """
-    things = facts.things
-    log1p = {thing: math.log1p(count) for thing, count in things.items()}
-    return (
-        0.30 * log1p[Thing.POOL]
-        + 0.14 * log1p[Thing.SOLAR]
-        + 0.10 * log1p[Thing.TENNIS]
-        + 0.12 * log1p[Thing.TOWER]
-        + 0.05 * math.log1p(facts.detached)
-        - 0.16 * log1p[Thing.SLAB]
-        - 0.14 * log1p[Thing.HALL]
-        - 0.06 * log1p[Thing.ROW]
-        - 0.08 * log1p[Thing.TRUCK]
-        - 0.15 * facts.rail
-    )
+    weights = {
+        Thing.POOL: 0.30, Thing.SOLAR: 0.10, Thing.TOWER: 0.16, Thing.COURT: 0.06, Thing.TENNIS: 0.08,
+        Thing.SLAB: -0.20, Thing.HALL: -0.14, Thing.ROW: -0.08, Thing.TRUCK: -0.06,
+    }  # fmt: skip
+    score = sum(weight * math.log1p(facts.things[thing]) for thing, weight in weights.items())
+    return score + 0.04 * math.log1p(facts.detached) - 0.12 * facts.rail
 
 
 def emissions(scene: Scene, facts: Facts) -> float:
     """Return a tile's carbon dioxide in tonnes a year: heating of floor space, industry, cars and main roads."""
-    homes = sum(
-        scene.floor_area(t) for t in (Thing.HOUSE, Thing.VILLA, Thing.ROW, Thing.SLAB, Thing.TOWER, Thing.COURT)
-    )
+    homes = scene.floor_area(Thing.HOUSE, Thing.VILLA, Thing.ROW, Thing.SLAB, Thing.TOWER, Thing.COURT)
     return (
         0.010 * homes
         + 0.060 * scene.area(Thing.SHOP)

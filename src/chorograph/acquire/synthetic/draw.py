@@ -14,9 +14,15 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from scipy.ndimage import gaussian_filter
 
-from chorograph.acquire.synthetic.land import RAIL_HALF_WIDTH, RIVER_HALF_WIDTH, STREET_HALF_LAND, STREET_HALF_WIDTH
-from chorograph.acquire.synthetic.land import TILE, Use
-from chorograph.acquire.synthetic.scene import A, B, BUILDINGS, HEIGHT, METRES, THING, TONE, VARIANT, Scene, Thing
+from chorograph.acquire.synthetic.land import (
+    RAIL_HALF_WIDTH,
+    RIVER_HALF_WIDTH,
+    STREET_HALF_LAND,
+    STREET_HALF_WIDTH,
+    TILE,
+    Use,
+)
+from chorograph.acquire.synthetic.scene import BUILDINGS, HEIGHT, METRES, THING, TONE, VARIANT, Scene, Thing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,11 +43,11 @@ _ROOFS: tuple[tuple[Colour, ...], ...] = (
     ((176, 172, 164), (150, 146, 142), (128, 128, 130), (168, 150, 132)),  # light shingles
 )
 _FLAT_ROOFS = ((186, 184, 178), (164, 162, 158), (206, 204, 200), (132, 130, 128), (176, 166, 150), (146, 150, 156))
-_HALL_ROOFS = ((196, 198, 200), (168, 172, 176), (98, 138, 164), (90, 146, 162), (186, 176, 160), (150, 92, 78),
-               (120, 138, 132), (214, 214, 210))  # fmt: skip
-#: Roofs of any house now and then: painted sheet metal, near the colours of water and lawns.
-_ODD_ROOFS = ((108, 142, 154), (94, 122, 148), (120, 140, 120), (142, 84, 76))
-_POOLS = ((96, 190, 204), (76, 172, 200), (120, 204, 206), (70, 150, 186), (104, 172, 164))
+_HALL_ROOFS = ((188, 190, 192), (168, 172, 176), (98, 138, 164), (90, 146, 162), (186, 176, 160), (150, 92, 78),
+               (120, 138, 132), (198, 198, 194))  # fmt: skip
+#: Roofs of painted sheet metal: the colours of pools.
+_PAINTED_ROOFS = ((98, 158, 176), (82, 142, 170), (112, 168, 176), (76, 128, 160), (98, 146, 146))
+_POOLS = ((100, 186, 200), (82, 168, 196), (122, 198, 202), (74, 150, 186), (104, 168, 160))
 _CARS = ((226, 226, 226), (208, 208, 210), (60, 60, 64), (40, 42, 46), (130, 132, 136), (96, 104, 120), (158, 44, 40),
          (48, 76, 128), (180, 176, 164), (86, 150, 176))  # fmt: skip
 _CONTAINERS = ((176, 84, 60), (60, 110, 150), (72, 120, 90), (196, 160, 80), (170, 170, 170), (84, 152, 170))
@@ -72,14 +78,14 @@ class Light:
     def draw(cls, rng: np.random.Generator) -> Light:
         """Draw the light of a tile: a sun from the south, one of several seasons, some haze."""
         azimuth = rng.uniform(-2.3, -0.85)  # where shadows fall: the north, which is up and negative
-        tint = rng.normal(0, 0.03)
+        tint = rng.normal(0, 0.04)
         return cls(
             sun=np.array([np.cos(azimuth), np.sin(azimuth)]),
             reach=rng.uniform(0.55, 1.25) / METRES,
             lean=rng.normal(0, 0.09, 2) / METRES,
             season=float(rng.beta(1.3, 1.6)),
             autumn=float(max(0.0, rng.normal(-0.1, 0.35))),
-            gain=rng.normal(1.0, 0.07) * np.array([1 + tint, 1.0, 1 - tint + rng.normal(0, 0.015)]),
+            gain=rng.normal(1.0, 0.075) * np.array([1 + tint, 1.0, 1 - tint + rng.normal(0, 0.015)]),
             haze=rng.uniform(0.0, 0.12),
             blur=rng.uniform(0.25, 0.55),
             noise=rng.uniform(1.2, 3.2),
@@ -177,8 +183,8 @@ class _Canvas:
         hue = np.asarray(self.crown_hue.reduce(SCALE))
         season, autumn = self.light.season, min(self.light.autumn, 1.0)
         share = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
-        dark = np.array(_mix((62, 86, 50), (88, 98, 62), season), dtype=np.float32)
-        pale = np.array(_mix((112, 132, 74), (136, 134, 88), season), dtype=np.float32)
+        dark = np.array(_mix((72, 96, 56), (96, 106, 68), season), dtype=np.float32)
+        pale = np.array(_mix((124, 144, 82), (146, 142, 96), season), dtype=np.float32)
         turned = np.array((182, 128, 70), dtype=np.float32)
         leaf = dark + (pale - dark) * share
         leaf = leaf + (turned - leaf) * autumn * np.clip(share * 1.6 - 0.5, 0, 1)
@@ -456,7 +462,7 @@ def _flat_roof(canvas: _Canvas, quad: Floats, tone: float, variant: float, thing
 
 def _hall_roof(canvas: _Canvas, quad: Floats, tone: float, variant: float) -> None:
     pen = canvas.pen
-    colour = _HALL_ROOFS[int(tone * 0.999 * len(_HALL_ROOFS))]
+    colour = _pick_roof(_HALL_ROOFS, tone, variant, Thing.HALL)
     bays = max(1, round(float(np.hypot(*(quad[3] - quad[0]))) / 44))
     for k in range(bays):
         _pitched_roof(canvas, _part(quad, 0, 1, k / bays, (k + 1) / bays), _shift(colour, 3 * (-1) ** k), hipped=False)
@@ -472,7 +478,7 @@ def _hall_roof(canvas: _Canvas, quad: Floats, tone: float, variant: float) -> No
 
 def _panels(canvas: _Canvas, quad: Floats) -> None:
     pen = canvas.pen
-    pen.polygon(quad.ravel().tolist(), fill=(38, 48, 82))
+    pen.polygon(quad.ravel().tolist(), fill=(42, 50, 78))
     canvas.rough_pen.polygon(quad.ravel().tolist(), fill=0)
     count = max(2, round(float(np.hypot(*(quad[1] - quad[0]))) / 8))
     for k in range(1, count):
@@ -554,10 +560,10 @@ def _roof_style(scene: Scene) -> tuple[Colour, ...]:
 
 
 def _pick_roof(style: tuple[Colour, ...], tone: float, variant: float, thing: int) -> Colour:
+    if tone >= 1:
+        return _shift(_PAINTED_ROOFS[int((tone - 1) * 0.999 * len(_PAINTED_ROOFS))], 20 * (variant - 0.5))
     if thing == Thing.SHED:
         return _shift((138, 132, 124), 50 * (tone - 0.5))
-    if 0.30 < variant < 0.36 and thing != Thing.COURT:
-        return _ODD_ROOFS[int(tone * 0.999 * len(_ODD_ROOFS))]
     return _shift(style[int(tone * 0.999 * len(style))], 22 * (variant - 0.5))
 
 

@@ -244,7 +244,7 @@ class Land:
 
 
 def _latents(rng: np.random.Generator, half: int, radius: float) -> dict[str, Floats]:
-    """Draw density (0 to 1) and the standard normal fields wealth, green, industry and solar, over cells."""
+    """Draw density (0 to 1) and the about standard normal fields of habits, over cells."""
     side = 2 * half
     row, column = np.mgrid[-half:half, -half:half] + 0.5
 
@@ -259,7 +259,7 @@ def _latents(rng: np.random.Generator, half: int, radius: float) -> dict[str, Fl
         offset = np.hypot(row - away * np.sin(heading), column - away * np.cos(heading)) / radius
         centres = np.maximum(centres, 0.55 * np.exp(-((offset / 0.18) ** 2)))
     density = centres + 0.24 - 0.20 * np.clip(distance - 0.55, 0, 1) + 0.085 * smooth(2.2) + 0.045 * smooth(6.0)
-    wealth = 0.40 * smooth(9.0) + 0.85 * smooth(2.3) + 0.35 * smooth(1.0)
+    wealth = 0.66 * smooth(10.0) + 0.68 * smooth(2.4) + 0.32 * smooth(1.0)
     industry = 0.4 * smooth(7.0) + 0.9 * smooth(2.0)
     return {
         "density": np.clip(density, 0, 1.05),
@@ -268,6 +268,7 @@ def _latents(rng: np.random.Generator, half: int, radius: float) -> dict[str, Fl
         "industry": industry,
         "solar": 0.45 * wealth + 0.85 * smooth(2.6),
         "cars": 0.40 * wealth + 0.85 * smooth(2.4),
+        "painted": 0.40 * smooth(8.0) + 0.90 * smooth(2.0),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,18 +95,20 @@ class Scene:
     rail: Floats | None
     latents: dict[str, float]
 
-    def count(self, thing: Thing) -> int:
-        """Return how many of `thing` have their centre in the tile."""
-        return int((self._inside() & (self.rows[:, THING] == thing)).sum())
+    @cached_property
+    def counts(self) -> dict[Thing, int]:
+        """How many of each thing have their centre in the tile."""
+        numbers = np.bincount(self._seen[:, THING].astype(int), minlength=len(Thing)).tolist()
+        return {thing: numbers[thing] for thing in Thing}
 
     def area(self, thing: Thing) -> float:
         """Return the ground that those of `thing` with their centre in the tile cover, in square metres."""
-        chosen = self.rows[self._inside() & (self.rows[:, THING] == thing)]
+        chosen = self._seen[self._seen[:, THING] == thing]
         return float((4 * chosen[:, A] * chosen[:, B]).sum() * METRES**2)
 
-    def floor_area(self, thing: Thing) -> float:
-        """Return the floor space of those of `thing` with their centre in the tile, in square metres."""
-        chosen = self.rows[self._inside() & (self.rows[:, THING] == thing)]
+    def floor_area(self, *things: Thing) -> float:
+        """Return the floor space of those of `things` with their centre in the tile, in square metres."""
+        chosen = self._seen[np.isin(self._seen[:, THING], things)]
         storeys = np.maximum(1, np.round(chosen[:, HEIGHT] / 3.0))
         return float((4 * chosen[:, A] * chosen[:, B] * storeys).sum() * METRES**2)
 
@@ -114,8 +117,9 @@ class Scene:
         """How many trees stand in the tile."""
         return int(_within(self.trees[:, :2]).sum())
 
-    def _inside(self) -> NDArray[np.bool_]:
-        return _within(self.quads.mean(1))
+    @cached_property
+    def _seen(self) -> Floats:
+        return self.rows[_within((self.quads[:, 0] + self.quads[:, 2]) / 2)]
 
 
 def look(land: Land, x: int, y: int) -> Scene:
@@ -126,9 +130,10 @@ def look(land: Land, x: int, y: int) -> Scene:
     low, high = around.min(0), around.max(0)
     blocks: list[Block] = []
     streets: list[Street] = []
-    first, last = np.floor(low / CELL).astype(int), np.floor(high / CELL).astype(int)
-    for row in range(first[1], last[1] + 2):  # one further: its northern and western streets are its neighbours' border
-        for column in range(first[0], last[0] + 2):
+    # A cell's southern and eastern border streets are its neighbours': look as far as such a street is wide.
+    first, last = np.floor(low / CELL).astype(int), np.floor((high + 24) / CELL).astype(int)
+    for row in range(first[1], last[1] + 1):
+        for column in range(first[0], last[0] + 1):
             own_blocks, own_streets = land.cell(column, row)
             streets += own_streets
             blocks += own_blocks
@@ -229,7 +234,7 @@ class _Yard:
         rows[:, VARIANT] = self.rng.random(number)
         self.rows.append(rows)
 
-    def plant(self, s: Floats, t: Floats, smallest: float = 3.5, largest: float = 8.5) -> None:
+    def plant(self, s: Floats, t: Floats, smallest: float = 3.5, largest: float = 9.5) -> None:
         """Plant trees that keep clear of the buildings and pools put so far."""
         rng = self.rng
         trees = np.column_stack([s, t, rng.uniform(smallest, largest, len(s)), rng.random(len(s))])
@@ -245,6 +250,10 @@ class _Yard:
                 hit = (apart[..., 0] < reach_s + clear) & (apart[..., 1] < reach_t + clear)
                 trees = trees[~hit.any(1)]
         self.trees.append(trees)
+
+    def tones(self, number: int, painted: float) -> Floats:
+        """Draw tones of roofs; those from 1 up are painted sheet metal."""
+        return self.rng.random(number) + (self.rng.random(number) < painted)
 
     def scatter(self, number: float, margin: float = 4.0, smallest: float = 3.5, largest: float = 8.5) -> None:
         """Plant about `number` trees anywhere."""
@@ -277,6 +286,11 @@ def _sigmoid(value: float) -> float:
 def pool_share(trait: dict[str, float]) -> float:
     """Return the share of gardens that have a pool."""
     return 0.72 * _sigmoid(1.9 * trait["wealth"] - 0.9)
+
+
+def painted_share(trait: dict[str, float]) -> float:
+    """Return the share of roofs of painted sheet metal, a local custom that says nothing of wealth."""
+    return 0.17 * _sigmoid(1.9 * trait["painted"] - 1.0)
 
 
 def solar_share(trait: dict[str, float]) -> float:
@@ -325,13 +339,14 @@ def _houses(yard: _Yard, trait: dict[str, float], *, villa: bool) -> None:
     terrace = built & (rng.random(n) < 0.5)
     yard.put(Thing.PAVED, s_house[terrace], at(middle + np.where(crosswise, a, b) + 3)[terrace], 6.0, 3.5)
     yard.put(Thing.VILLA if villa else Thing.HOUSE, s_house[built], at(middle)[built], a[built], b[built],
-             angle[built], height[built])  # fmt: skip
+             angle[built], height[built], yard.tones(int(built.sum()), painted_share(trait)))  # fmt: skip
     if villa:
         winged = built & (rng.random(n) < 0.6)
         yard.put(Thing.WING, (s_house + side * rng.uniform(4, 7, n))[winged], at(middle + rng.uniform(5, 9, n))[winged],
                  rng.uniform(8, 10, n)[winged], 6.0, np.pi / 2 - angle[winged], height[winged] * 0.9)  # fmt: skip
-    shed = rng.random(n) < 0.35
-    yard.put(Thing.SHED, (s + side * (lot / 2 - 6))[shed], at(deep - 7)[shed], 4.0, 3.2, 0.0, 2.5)
+    shed = rng.random(n) < 0.35 + 0.4 * painted_share(trait)
+    yard.put(Thing.SHED, (s + side * (lot / 2 - 7))[shed], at(deep - 8)[shed], rng.uniform(4, 6.5, n)[shed], 3.6, 0.0,
+             2.5, yard.tones(int(shed.sum()), 1.6 * painted_share(trait)))  # fmt: skip
     pool = built & (rng.random(n) < pool_share(trait) * (1.0 if villa else 0.85))
     long_side = np.minimum(rng.uniform(5.6, 8.0, n), lot / 2 - 6)
     yard.put(
@@ -390,7 +405,7 @@ def _terraces(yard: _Yard, trait: dict[str, float]) -> None:
         s = 3 + (slot + 0.5) * unit
         n = len(s)
         t = front + inward * (5 + b)
-        yard.put(Thing.ROW, s, t, unit / 2, b, 0.0, 7.0)
+        yard.put(Thing.ROW, s, t, unit / 2, b, 0.0, 7.0, yard.tones(n, painted_share(trait)))
         yard.put(Thing.PAVED, s, front + inward * 2.2, unit / 2, 2.2, 0.0, 0.0, 0.5)
         garden = deep - 2 * b - 8
         gaps = s + unit / 2
@@ -492,7 +507,11 @@ def _towers(yard: _Yard, trait: dict[str, float]) -> None:
     """High towers with a car park at their feet."""
     rng = yard.rng
     length, depth = yard.length, yard.depth
-    yard.put(Thing.LOT if rng.random() < 0.5 else Thing.PAVED, length / 2, depth / 2, length / 2, depth / 2)
+    yard.put(Thing.LOT, length / 2, depth / 2, length / 2, depth / 2)
+    if rng.random() < 0.35:
+        yard.put(Thing.PAVED, length * 0.7, depth / 2, length * 0.28, depth / 2, tone=0.6)
+    yard.put(Thing.PATH, length / 2, depth * 0.5, length / 2, 2.0)
+    yard.put(Thing.PATH, length * 0.5, depth / 2, depth / 2, 2.0, np.pi / 2)
     _parking(yard, length * 0.05, length * 0.42, depth * 0.72, depth * 0.96, car_share(trait))
     for k in range(max(1, int(length / 95))):
         for half in (0.26, 0.68) if depth > 150 else (0.4,):
@@ -500,12 +519,12 @@ def _towers(yard: _Yard, trait: dict[str, float]) -> None:
                 continue
             a = rng.uniform(15, 21)
             s, t = (k + 0.5) * length / max(1, int(length / 95)), depth * half
-            if rng.random() < 0.35:
+            if rng.random() < 0.6:
                 yard.put(Thing.PAVED, s, t, a + 16, a + 14, 0.0, 0.0, 0.7)
             yard.put(Thing.TOWER, s, t, a, a * rng.uniform(0.62, 1.0), rng.choice([0.0, np.pi / 2]), rng.uniform(42, 88))
             if rng.random() < 0.6 * _sigmoid(1.5 * trait["wealth"] - 1.2):
                 yard.put(Thing.POOL, s + rng.uniform(-10, 10), t + a + 11, 11.0, 5.0)
-    yard.scatter(3 + length * depth / 4200 * _tree_rate(trait), 5, 4, 8)
+    yard.scatter(6 + length * depth / 2600 * _tree_rate(trait), 5, 4, 9)
 
 
 def _industry(yard: _Yard, trait: dict[str, float]) -> None:
@@ -525,7 +544,7 @@ def _industry(yard: _Yard, trait: dict[str, float]) -> None:
                 angle = 0.0
                 if b > a:
                     a, b, angle = b, a, np.pi / 2
-                yard.put(Thing.HALL, s, t, a, b, angle, rng.uniform(8, 12))
+                yard.put(Thing.HALL, s, t, a, b, angle, rng.uniform(8, 12), yard.tones(1, 0.7 * painted_share(trait)))
                 if rng.random() < 0.12:
                     yard.put(Thing.SOLAR, s, t + b * 0.4 * (angle == 0), a * 0.6, b * 0.3, angle)
             elif draw < 0.9:
@@ -646,7 +665,7 @@ _FURNISH = {
     Use.FIELD: _fields, Use.FOREST: _forest, Use.WATER: _water,
 }  # fmt: skip
 #: Depth in pixels at which rows of houses stand; deeper blocks are cut by lanes.
-_DEEPEST = {Use.VILLA: 150.0, Use.DETACHED: 112.0, Use.TERRACE: 96.0}
+_DEEPEST = {Use.VILLA: 150.0, Use.DETACHED: 112.0, Use.TERRACE: 96.0, Use.COURTYARD: 140.0}
 #: Uses along whose streets people park.
 _PARKED = (Use.VILLA, Use.DETACHED, Use.TERRACE, Use.COURTYARD, Use.SLAB, Use.TOWER, Use.COMMERCE)
 

@@ -44,7 +44,7 @@ class Facts:
         counts = np.bincount(np.asarray(plan).ravel(), minlength=256)
         return cls(
             shares={use: float(counts[use] / 4096) for use in Use},
-            things={thing: scene.count(thing) for thing in Thing},
+            things=scene.counts,
             trees=scene.tree_count,
             river=_passes(scene.river, RIVER_HALF_WIDTH - 14),
             rail=_passes(scene.rail, RAIL_HALF_WIDTH - 12),

@@ -1,0 +1,49 @@
+"""Any folder of class folders of images, as torchvision's ImageFolder reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from chorograph.acquire.corpus import class_facts
+from chorograph.acquire.holding import hold
+from chorograph.area.errors import InputError
+from chorograph.area.folder import AreaDraft, Source
+from chorograph.area.stage import Ledger, Progress, silent
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
+
+
+def import_image_folder(
+    source: Path, out: Path, ledger: Ledger, *, skip_bad: bool = False, progress: Progress = silent
+) -> None:
+    """Build a corpus from SOURCE/CLASS/IMAGE; links that lead out of SOURCE are left out and counted."""
+    if not source.is_dir():
+        raise InputError(f"{source} is not a folder")
+    root = source.resolve()
+    found: list[tuple[str, str, Path]] = []
+    for folder in sorted(path for path in source.iterdir() if path.is_dir()):
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+        if not files:
+            raise InputError(f"{folder} holds no images; remove the folder or fill it")
+        for file in files:
+            if file.resolve().is_relative_to(root):
+                found.append((str(file.relative_to(source).with_suffix("")), folder.name, file))
+            else:
+                ledger.drop("link that leads out of the folder")
+    if not found:
+        raise InputError(f"{source} holds no class folders with images")
+    with AreaDraft(out, out.name, source.name, [Source(source.name)]) as draft:
+        rows = []
+        for done, (image_id, _, file) in enumerate(found, start=1):
+            uri, sha256 = hold(draft, image_id, file, ledger, skip_bad=skip_bad)
+            rows.append({"image_id": image_id, "uri": uri, "sha256": sha256})
+            progress("reading images", done, len(found))
+        images = pd.DataFrame(rows).assign(view="satellite", source=source.name, licence="unstated")
+        draft.write("images", images)
+        triples, entities = class_facts((image_id, name) for image_id, name, _ in found)
+        draft.write("entities", entities)
+        draft.write("triples", triples)
+    ledger.count("images", len(found))
+    ledger.count("classes", len({name for _, name, _ in found}))
