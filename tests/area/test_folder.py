@@ -135,9 +135,7 @@ def test_one_indicator_has_one_unit() -> None:
 
 
 def test_missing_is_not_zero() -> None:
-    frame = pd.DataFrame(
-        {"region_id": ["a", "b"], "indicator": "x", "value": [0.0, None], "unit": "m", "source": "s"}
-    )
+    frame = pd.DataFrame({"region_id": ["a", "b"], "indicator": "x", "value": [0.0, None], "unit": "m", "source": "s"})
     conformed = conform("indicators", frame)
     assert conformed["value"][0] == 0.0
     assert np.isnan(conformed["value"][1])

@@ -8,6 +8,8 @@ from pathlib import Path
 from chorograph.area.config import setting
 
 MODALITIES = ("image", "context", "location", "shape", "poi", "graph")
+#: What a run uses unless told otherwise; on King County the others added nothing to these (docs/findings.md).
+STANDARD = ("image", "context", "location")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,10 @@ class PredictConfig:
     block_m: float = setting(6000.0, help="side of a spatial block, in metres")
     buffer_m: float = setting(0.0, help="training keeps this far from tested regions, in metres")
     folds: int = setting(5, help="number of folds")
-    modalities: str = setting("all", help=f"comma-separated, of {', '.join(MODALITIES)}; all = those the area has")
+    modalities: str = setting(
+        "standard",
+        help=f"comma-separated, of {', '.join(MODALITIES)}; all; standard: image, context (imagery around) and location",
+    )
     probe: str = setting("gp", help="what is fitted on the features: gp, ridge or mlp", choices=("gp", "ridge", "mlp"))
     pooling: str = setting("mean", help="how image vectors become a region's", choices=("mean", "mean+std"))
     level: float = setting(0.9, help="nominal coverage of the intervals")

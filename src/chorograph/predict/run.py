@@ -19,7 +19,7 @@ from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.metrics.regression import METRICS, BlockBootstrap, coverage
 from chorograph.predict import modalities
 from chorograph.predict.baselines import BASELINES, Baseline
-from chorograph.predict.config import MODALITIES, PredictConfig
+from chorograph.predict.config import MODALITIES, STANDARD, PredictConfig
 from chorograph.predict.conformal import cross_conformal
 from chorograph.predict.crossfit import Fused, Matrix, Predictions, ProbeMaker, cross_fit
 from chorograph.predict.gaussian_process import GaussianProcess
@@ -148,6 +148,9 @@ def read_modalities(area: Area, embeddings: Embeddings | None, pooling: str) -> 
 def _chosen(asked: str, available: Mapping[str, Matrix], area: Area) -> list[str]:
     if asked == "all":
         return list(available)
+    if asked == "standard":
+        # An area with a graph alone is predicted from that.
+        return [name for name in STANDARD if name in available] or list(available)
     names = [name.strip() for name in asked.split(",")]
     for name in names:
         if name not in MODALITIES:
