@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from chorograph.area.config import plain
+from chorograph.area.files import read_json
 from chorograph.area.stage import Ledger, Outcome, Progress, run_stage
 from chorograph.report.config import ReportConfig
 
@@ -12,11 +15,14 @@ def report(config: ReportConfig, progress: Progress) -> Outcome:
     from chorograph.report.page import write_report
 
     out = config.out or config.run / "report.html"
+    area = Path(read_json(config.run / "manifest.json").get("config", {}).get("area", ""))
 
     def work(ledger: Ledger) -> None:
         ledger.outputs.append(write_report(config.run, out))
 
     inputs = [config.run / name for name in ("predictions.parquet", "scores.json", "manifest.json")]
+    # Sample tiles, title and licences are the area's.
+    inputs += [area / name for name in ("area.toml", "images.parquet", "regions.parquet")]
     manifest = out.with_suffix(".manifest.json")
     asked = {**plain(config), "out": str(out)}
     return run_stage("report", manifest=manifest, config=asked, inputs=inputs, work=work)

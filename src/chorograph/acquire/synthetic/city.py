@@ -133,9 +133,9 @@ def plan_city(config: SyntheticCityConfig) -> SyntheticCity:
     return SyntheticCity(
         config=config,
         regions=regions,
-        images=pd.DataFrame(
-            images, columns=["image_id", "region_id", "view", "lon", "lat", "zoom", "x", "y"]
-        ).assign(source=SOURCE, licence=LICENCE),
+        images=pd.DataFrame(images, columns=["image_id", "region_id", "view", "lon", "lat", "zoom", "x", "y"]).assign(
+            source=SOURCE, licence=LICENCE
+        ),
         captions=pd.DataFrame(
             {
                 "caption_id": [f"{image_id}#{rank}" for image_id, rank, _ in captions],

@@ -667,9 +667,7 @@ def _normals(line: Floats) -> Floats:
     return normals
 
 
-def _dashes(
-    canvas: _Canvas, line: Floats, every: float, colour: Colour, width: int = 1, share: float = 0.45
-) -> None:
+def _dashes(canvas: _Canvas, line: Floats, every: float, colour: Colour, width: int = 1, share: float = 0.45) -> None:
     length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
     start = np.arange(0, length[-1], every)
     ends = np.column_stack([start, start + every * share])

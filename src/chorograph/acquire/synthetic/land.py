@@ -228,9 +228,7 @@ class Land:
                 if flip:
                     s0, s1, t0, t1 = t0, t1, s0, s1
                 blocks.append(
-                    Block(
-                        west + s0, north + t0, west + s1, north + t1, _infill(use, rng), (column, row, len(blocks))
-                    )
+                    Block(west + s0, north + t0, west + s1, north + t1, _infill(use, rng), (column, row, len(blocks)))
                 )
         return blocks, streets
 

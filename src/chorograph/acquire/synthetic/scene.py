@@ -521,7 +521,9 @@ def _towers(yard: _Yard, trait: dict[str, float]) -> None:
             s, t = (k + 0.5) * length / max(1, int(length / 95)), depth * half
             if rng.random() < 0.6:
                 yard.put(Thing.PAVED, s, t, a + 16, a + 14, 0.0, 0.0, 0.7)
-            yard.put(Thing.TOWER, s, t, a, a * rng.uniform(0.62, 1.0), rng.choice([0.0, np.pi / 2]), rng.uniform(42, 88))
+            yard.put(
+                Thing.TOWER, s, t, a, a * rng.uniform(0.62, 1.0), rng.choice([0.0, np.pi / 2]), rng.uniform(42, 88)
+            )
             if rng.random() < 0.6 * _sigmoid(1.5 * trait["wealth"] - 1.2):
                 yard.put(Thing.POOL, s + rng.uniform(-10, 10), t + a + 11, 11.0, 5.0)
     yard.scatter(6 + length * depth / 2600 * _tree_rate(trait), 5, 4, 9)
@@ -698,8 +700,9 @@ def _roadside(land: Land, street: Street) -> tuple[Floats, Floats]:
             there = at[rng.random(len(at)) < 0.8]
             offset = street.at + side * (STREET_HALF_LAND[street.rank] - 1.0)
             yard.trees.append(
-                np.column_stack([there, np.full(len(there), offset), rng.uniform(3.5, 6, len(there)),
-                                 rng.random(len(there))])  # fmt: skip
+                np.column_stack(
+                    [there, np.full(len(there), offset), rng.uniform(3.5, 6, len(there)), rng.random(len(there))]
+                )  # fmt: skip
             )
     rows = np.concatenate(yard.rows) if yard.rows else np.empty((0, 9))
     trees = np.concatenate(yard.trees) if yard.trees else np.empty((0, 4))
@@ -731,9 +734,7 @@ def _on_land(land: Land, points: Floats, reach: Floats | float) -> NDArray[np.bo
 def _crosses(street: Street, low: Floats, high: Floats) -> bool:
     along, across = (0, 1) if street.along_u else (1, 0)
     return bool(
-        street.start < high[along]
-        and street.end > low[along]
-        and low[across] - 24 < street.at < high[across] + 24
+        street.start < high[along] and street.end > low[along] and low[across] - 24 < street.at < high[across] + 24
     )
 
 

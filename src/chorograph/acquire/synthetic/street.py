@@ -131,7 +131,9 @@ def _houses(pen: ImageDraw.ImageDraw, width: int, ground: int, rng: np.random.Ge
         _windows(pen, (x + 6, ground - high, x + wide * 0.66, ground - 6), 2, 2 if high > 70 else 1, wall)
         pen.rectangle((x + wide * 0.74, ground - 40, x + wide * 0.88, ground), fill=_shift(roof, -20))
         if rng.random() < 0.5:
-            pen.polygon((x - 8, ground - high, x + wide / 2, ground - high - rise, x + wide + 8, ground - high), fill=roof)
+            pen.polygon(
+                (x - 8, ground - high, x + wide / 2, ground - high - rise, x + wide + 8, ground - high), fill=roof
+            )
         else:
             pen.polygon((x - 8, ground - high, x + 24, ground - high - rise, x + wide - 24, ground - high - rise,
                          x + wide + 8, ground - high), fill=roof)  # fmt: skip
