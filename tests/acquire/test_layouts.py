@@ -82,7 +82,7 @@ def test_tiles_share_their_edges_and_have_the_known_size() -> None:
     here, east = tile_polygon(12659, 4738, 16), tile_polygon(12660, 4738, 16)
     assert here.intersection(east).length > 0
     assert here.intersection(east).area < 1e-15
-    lon, lat = corner_to_bd09([12659, 12660], [4738, 4738], 16)
+    lon, _ = corner_to_bd09([12659, 12660], [4738, 4738], 16)
     width = np.radians(lon[1] - lon[0]) * 6378137 * np.cos(np.radians(40))
     assert abs(width - 784.43) < 2
 
@@ -192,7 +192,7 @@ def test_urbanvlp_sample(real_data: Callable[[str], Path], tmp_path: Path) -> No
     street = area.images[area.images["view"] == "street"]
     assert street["captured"].tolist() == ["2022-12", "2020-03", "2020-03"]
     # Moved from BD-09 by about a kilometre.
-    lon, lat = bd09_to_wgs84(116.427454, 39.75736)
+    lon, _ = bd09_to_wgs84(116.427454, 39.75736)
     assert np.isclose(street["lon"].iloc[0], lon)
     assert abs(lon - 116.427454) > 0.01
 

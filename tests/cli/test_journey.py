@@ -155,24 +155,24 @@ def test_template_captions_never_tell_an_indicator(city: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["predict", "CITY", "--embeddings", "none", "--indicator", "incom", "--out", "RUN"], 2, "median_income|known"),
-        (["predict", "CITY", "--indicator", "carbon", "--split", "blocks", "--out", "RUN"], 2, "one of spatial_block"),
-        (["predict", "CITY", "--indicator", "carbon", "--embeddings", "rcf:8", "--out", "RUN"], 1, "run `chorograph embed`"),
-        (["predict", "CITY", "--indicator", "carbon", "--embeddings", "none", "--folds", "500", "--out", "RUN"], 1, "fewer folds"),
-        (["predict", "RUN", "--indicator", "carbon", "--out", "RUN"], 1, "is not an area"),
-        (["embed", "CITY", "--model", "color"], 2, "did you mean 'colour'"),
-        (["report", "RUN"], 1, "RUN|does not exist|no "),
-        (["run", "syntetic"], 2, "did you mean 'synthetic'"),
-        (["list", "encoder"], 2, "did you mean 'encoders'"),
+        ("predict CITY --embeddings none --indicator incom --out RUN", 2, "median_income|known"),
+        ("predict CITY --indicator carbon --split blocks --out RUN", 2, "one of spatial_block"),
+        ("predict CITY --indicator carbon --embeddings rcf:8 --out RUN", 1, "run `chorograph embed`"),
+        ("predict CITY --indicator carbon --embeddings none --folds 500 --out RUN", 1, "fewer folds"),
+        ("predict RUN --indicator carbon --out RUN", 1, "is not an area"),
+        ("embed CITY --model color", 2, "did you mean 'colour'"),
+        ("report RUN", 1, "RUN|does not exist|no "),
+        ("run syntetic", 2, "did you mean 'synthetic'"),
+        ("list encoder", 2, "did you mean 'encoders'"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_answered_and_leave_nothing(
-    city: Path, tmp_path: Path, words: list[str], code: int, message: str
+    city: Path, tmp_path: Path, words: str, code: int, message: str
 ) -> None:
     import re
 
     place = {"CITY": str(city), "RUN": str(tmp_path / "RUN")}
-    answer = call(*(place.get(word, word) for word in words), code=code)
+    answer = call(*(place.get(word, word) for word in words.split()), code=code)
     assert re.search(message, answer["message"]), answer["message"]
     assert not list(tmp_path.glob("RUN/*.parquet"))
 

@@ -48,15 +48,16 @@ def _command(config: type[Any], positional: tuple[str, ...], body: Callable[[Any
     for name in (*positional, *(name for name in fields if name not in positional)):
         field, hint = fields[name], hints[name]
         text = _help(field)
+        flag, option = f"--{name.replace('_', '-')}", typer.Option
+        said: Any
         if name in positional:
-            annotation = Annotated[hint, typer.Argument(help=text, show_default=False)]
-        elif hint is bool:
-            flag = f"--{name.replace('_', '-')}"
-            names = (flag,) if field.default is False else (f"{flag}/--no-{name.replace('_', '-')}",)
-            annotation = Annotated[hint, typer.Option(*names, help=text)]
+            said = typer.Argument(help=text, show_default=False)
+        elif hint is bool and field.default is True:
+            said = option(f"{flag}/--no-{flag.removeprefix('--')}", help=text)
         else:
-            annotation = Annotated[hint, typer.Option(f"--{name.replace('_', '-')}", help=text)]
-        default = inspect.Parameter.empty
+            said = option(flag, help=text)
+        annotation: Any = Annotated.__class_getitem__((hint, said))  # type: ignore[attr-defined]
+        default: Any = inspect.Parameter.empty
         if field.default is not MISSING:
             default = field.default
         elif field.default_factory is not MISSING:
@@ -158,6 +159,14 @@ def list_(
         else:
             for row in rows:
                 typer.echo(f"{row['name']:28} {row['summary']}" + (f" [{row['paper']}]" if row.get("paper") else ""))
+
+
+@app.command("reference", help="Print the settings of every verb as Markdown: what docs/reference.md holds.")
+def reference_() -> None:
+    """Print the reference."""
+    from chorograph.cli.listing import reference
+
+    typer.echo(reference(), nl=False)
 
 
 @app.command("doctor", help="Say what this installation can do: versions, extras, devices, browser.")

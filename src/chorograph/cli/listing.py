@@ -36,6 +36,31 @@ def listing(kind: str) -> list[dict[str, str]]:
     return kinds[kind]()
 
 
+def reference() -> str:
+    """Return the reference of every verb as Markdown, from the same configurations that make the commands."""
+    import dataclasses
+    import typing
+
+    from chorograph.recipe.config import DemoConfig, RunConfig
+    from chorograph.recipe.verbs import VERBS
+
+    verbs = [(verb.name, verb.summary, verb.config, verb.positional) for verb in VERBS.values()]
+    verbs += [("run", "Run a recipe.", RunConfig, ("recipe",)), ("demo", "Run the recipe `synthetic`.", DemoConfig, ())]
+    lines = ["# Reference", "", "Made by `chorograph reference`; the same names are keys of a recipe's stages.", ""]
+    for name, summary, config, positional in verbs:
+        lines += [f"## `chorograph {name}`", "", summary, "", "| setting | default | meaning |", "|---|---|---|"]
+        hints = typing.get_type_hints(config)
+        for field in dataclasses.fields(config):
+            shown = field.name.upper() if field.name in positional else f"--{field.name.replace('_', '-')}"
+            missing = field.default is dataclasses.MISSING
+            required = missing and field.default_factory is dataclasses.MISSING
+            default = "required" if required else "" if missing or field.default is None else str(field.default)
+            several = " (may be repeated)" if typing.get_origin(hints[field.name]) is list else ""
+            lines.append(f"| `{shown}` | {default} | {field.metadata['help']}{several} |".replace("|  |", "| |"))
+        lines.append("")
+    return "\n".join(lines)
+
+
 def diagnosis() -> dict[str, str]:
     """Return versions, extras, devices and browser of this installation."""
     facts = {"chorograph": version("chorograph"), "python": sys.version.split()[0], "platform": platform.platform()}

@@ -23,8 +23,9 @@ import shapely
 
 from chorograph.acquire.synthetic.draw import draw_tile
 from chorograph.acquire.synthetic.land import CELL, ORIGIN_TILE, TILE, ZOOM, Land
-from chorograph.acquire.synthetic.scene import METRES, Scene, Thing, look
+from chorograph.acquire.synthetic.scene import Scene, look
 from chorograph.acquire.synthetic.street import StreetView, draw_street
+from chorograph.acquire.synthetic.things import METRES, Thing
 from chorograph.acquire.synthetic.words import Facts, street_caption, tile_captions
 from chorograph.area.errors import InputError, UnknownNameError
 from chorograph.area.folder import Area, AreaDraft, Source
@@ -114,7 +115,8 @@ def plan_city(config: SyntheticCityConfig) -> SyntheticCity:
     indicators, attainable = _indicators(regions, places, labelled, rng)
     poi_counts = _poi_counts(ids, places, rng)
     triples, entities = _graph(land, ids, lon, lat, poi_counts)
-    images, captions, scenes, views = [], [], {}, {}
+    images: list[tuple[Any, ...]] = []
+    captions, scenes, views = [], {}, {}
     for region_id, tiles in zip(np.array(ids)[seen].tolist(), np.array(places, dtype=object)[seen], strict=True):
         for place in tiles:
             x, y = place.scene.x + ORIGIN_TILE, place.scene.y + ORIGIN_TILE
@@ -174,7 +176,7 @@ def build_synthetic(config: SyntheticCityConfig, out: Path, progress: Progress =
 
 
 _FIRST = ("Alder", "Amber", "Ash", "Birch", "Brook", "Cedar", "Chapel", "Elm", "Fern", "Ford", "Garden", "Hazel",
-          "Juniper", "Linden", "Maple", "Meadow", "Mill", "Orchard", "Poplar", "Rowan", "Sparrow", "Willow")  # fmt: skip
+          "Linden", "Maple", "Meadow", "Mill", "Orchard", "Poplar", "Rowan", "Sparrow", "Willow")  # fmt: skip
 _SECOND = ("Bank", "Corner", "Court", "Cross", "Field", "Gate", "Green", "Heath", "Hill", "Lane", "Mead", "Park",
            "Rise", "Row", "Side", "Vale", "Yard")  # fmt: skip
 _DISTRICTS = ("Old Town", "Eastfield", "Southbank", "Westhill", "Northgate")
@@ -267,8 +269,10 @@ def people(scene: Scene) -> float:
 
 
 def prosperity(facts: Facts) -> float:
-    """Return the logarithm of a tile's income, but for a constant: pools and solar roofs raise it, and so do towers
-    and closed town blocks; slabs, rows, halls, lorries and a railway lower it.
+    """Return the logarithm of a tile's income, but for a constant.
+
+    Pools and solar roofs raise it, and so do towers and closed town blocks; slabs, rows, halls, lorries and a railway
+    lower it.
     """
     weights = {
         Thing.POOL: 0.30, Thing.SOLAR: 0.10, Thing.TOWER: 0.16, Thing.COURT: 0.06, Thing.TENNIS: 0.08,
@@ -380,7 +384,7 @@ def _graph(
         order = np.argsort(np.hypot(lon - lon[a], lat - lat[a]), kind="stable").tolist()
         near = [b for b in order if b != a and (a, b) not in borders][:3]
         facts += [(f"region:{ids[a]}", "nearBy", f"region:{ids[b]}") for b in near]
-    entities = [(f"region:{region_id}", "region", region_id) for region_id in ids]
+    entities: list[tuple[str, str, str | None]] = [(f"region:{name}", "region", name) for name in ids]
     entities += [(f"category:{poi}", "category", None) for poi in _POI]
     for region_id, poi, count in poi_counts.itertuples(index=False, name=None):
         for number in range(count):

@@ -22,7 +22,8 @@ from chorograph.acquire.synthetic.land import (
     TILE,
     Use,
 )
-from chorograph.acquire.synthetic.scene import BUILDINGS, HEIGHT, METRES, THING, TONE, VARIANT, Scene, Thing
+from chorograph.acquire.synthetic.scene import Scene
+from chorograph.acquire.synthetic.things import BUILDINGS, HEIGHT, METRES, THING, TONE, VARIANT, Thing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,8 +61,11 @@ _CROPS = ((126, 138, 78), (170, 152, 98), (146, 150, 84), (150, 126, 98), (106, 
 
 @dataclass(frozen=True)
 class Light:
-    """How a tile was taken. `sun`: unit vector towards which shadows fall; `reach`: shadow pixels a metre of height;
-    `lean`: pixels by which a roof leans a metre of height; `season` 0 lush to 1 dry; `gain`: by channel.
+    """How a tile was taken.
+
+    `sun`: unit vector towards which shadows fall; `reach`: shadow pixels a metre of height; `lean`: pixels by which a
+    roof leans a metre of height; `season`: 0 lush to 1 dry; `autumn`: share of turned leaves; `gain`: by channel;
+    `haze`: share of white; `blur`, `noise`: in pixels and in grey levels.
     """
 
     sun: Floats
@@ -87,7 +91,7 @@ class Light:
             autumn=float(max(0.0, rng.normal(-0.1, 0.35))),
             gain=rng.normal(1.0, 0.075) * np.array([1 + tint, 1.0, 1 - tint + rng.normal(0, 0.015)]),
             haze=rng.uniform(0.0, 0.12),
-            blur=rng.uniform(0.25, 0.55),
+            blur=rng.uniform(0.15, 0.45),
             noise=rng.uniform(1.2, 3.2),
         )
 
@@ -174,7 +178,7 @@ class _Canvas:
         pixels *= light.gain.astype(np.float32) * (1 - light.haze)
         pixels += 205 * light.haze + light.noise * _window(_grain(), scene.x * 3 + 1, scene.y * 5 + 2)[..., None]
         np.clip(pixels, 0, 255, out=pixels)
-        tile = Image.fromarray(pixels.astype(np.uint8)).filter(ImageFilter.GaussianBlur(light.blur))
+        tile = Image.fromarray(pixels.astype(np.uint8)).filter(ImageFilter.BoxBlur(light.blur))
         return np.asarray(tile, dtype=np.uint8)
 
     def _foliage(self, fine: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -78,8 +78,10 @@ _USES: dict[Use, tuple[float, float, float, float, float, float]] = {
 
 @dataclass(frozen=True)
 class Warp:
-    """A smooth bending of the plane: world = grid + a sum of sine waves. `waves`: (k, 5) amplitude x and y, wave vector
-    in radians a pixel, phase. Slopes stay below one half, so the inverse is found by iteration.
+    """A smooth bending of the plane: world = grid + a sum of sine waves.
+
+    `waves`: (k, 5) amplitude in x and y, wave vector in radians a pixel, phase. Slopes sum to less than one, so the
+    inverse is found by iteration.
     """
 
     waves: Floats
@@ -155,8 +157,9 @@ STREET_HALF_LAND = (8.0, 11.5, 20.0)
 
 @dataclass(frozen=True)
 class Land:
-    """All that is fixed before anything is drawn. Arrays over cells are indexed [row, column] = [v, u]; the cell of
-    grid coordinates (0, 0) is at [half, half].
+    """All that is fixed before anything is drawn.
+
+    Arrays over cells are indexed [row, column] = [v, u]; the cell of grid coordinates (0, 0) is at [half, half].
     """
 
     seed: int
@@ -214,13 +217,11 @@ class Land:
             *_border(self, column, row, along_u=False),
         ]
         if use not in GREEN_USES:
-            for position in lines_s[1:-1]:
-                streets.append(_inner_street(west, north, position, along_u=flip))
-            for position in lines_t[1:-1]:
-                streets.append(_inner_street(west, north, position, along_u=not flip))
+            streets += [_inner_street(west, north, position, along_u=flip) for position in lines_s[1:-1]]
+            streets += [_inner_street(west, north, position, along_u=not flip) for position in lines_t[1:-1]]
         margin_s = [_margin(i, lines_s, column if not flip else row) for i in range(len(lines_s))]
         margin_t = [_margin(i, lines_t, row if not flip else column) for i in range(len(lines_t))]
-        blocks = []
+        blocks: list[Block] = []
         for i in range(len(lines_s) - 1):
             for j in range(len(lines_t) - 1):
                 s0, s1 = lines_s[i] + margin_s[i], lines_s[i + 1] - margin_s[i + 1]
@@ -283,7 +284,7 @@ def _draw_uses(rng: np.random.Generator, fields: dict[str, Floats], half: int, r
         for bonus, at, spread, by_wealth, by_green, by_industry in _USES.values()
     ]
     noisy = 1.6 * np.stack(scores) + rng.gumbel(size=(len(scores), 2 * half, 2 * half))
-    return np.array(list(_USES), dtype=np.int64)[noisy.argmax(0)]
+    return np.asarray(np.array(list(_USES), dtype=np.int64)[noisy.argmax(0)])
 
 
 def _draw_regions(rng: np.random.Generator, density: Floats, half: int, regions: int) -> Integers:
@@ -304,9 +305,8 @@ def _draw_regions(rng: np.random.Generator, density: Floats, half: int, regions:
         candidates = rng.integers(len(cells), size=6)
         seeds.append(int(candidates[nearest[candidates].argmax()]))
         nearest = np.minimum(nearest, np.hypot(*(places - places[seeds[-1]]).T))
-    number = np.full(side * side, -1, dtype=np.int64)
-    number[cells] = np.arange(len(cells))
-    number = number.reshape(side, side)
+    number = np.full((side, side), -1, dtype=np.int64)
+    number.flat[cells] = np.arange(len(cells))
     pairs = [
         np.column_stack([first[both], second[both]])
         for first, second in ((number[:, :-1], number[:, 1:]), (number[:-1], number[1:]))

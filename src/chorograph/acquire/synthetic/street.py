@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from chorograph.acquire.synthetic.land import Use
-from chorograph.acquire.synthetic.scene import Thing
+from chorograph.acquire.synthetic.things import Thing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -208,10 +208,10 @@ def _hall(pen: ImageDraw.ImageDraw, width: int, ground: int, rng: np.random.Gene
         pen.line((x, ground - high, x, ground), fill=_shift(wall, -10), width=1)
     pen.rectangle((0, ground - high - 8, width, ground - high), fill=_shift(wall, -40))
     for k in range(int(rng.integers(2, 5))):
-        x = 30 + k * rng.uniform(104, 126)
-        pen.rectangle((x, ground - 58, x + 56, ground), fill=_shift(wall, -58))
+        gate = 30 + k * rng.uniform(104, 126)
+        pen.rectangle((gate, ground - 58, gate + 56, ground), fill=_shift(wall, -58))
         for y in range(ground - 54, ground, 9):
-            pen.line((x, y, x + 56, y), fill=_shift(wall, -72), width=1)
+            pen.line((gate, y, gate + 56, y), fill=_shift(wall, -72), width=1)
 
 
 def _shop(pen: ImageDraw.ImageDraw, width: int, ground: int, rng: np.random.Generator) -> None:
@@ -249,8 +249,8 @@ def _tree(pen: ImageDraw.ImageDraw, x: float, foot: float, rng: np.random.Genera
     for _ in range(9):
         dx, dy, radius = rng.normal(0, size * 0.3), rng.normal(0, size * 0.28), size * rng.uniform(0.28, 0.46)
         colour = _shift(green, -18 * dy / size - 4)
-        pen.ellipse((x + dx - radius, foot - size * 1.5 + dy - radius, x + dx + radius, foot - size * 1.5 + dy + radius),
-                    fill=colour)  # fmt: skip
+        left, top = x + dx - radius, foot - size * 1.5 + dy - radius
+        pen.ellipse((left, top, left + 2 * radius, top + 2 * radius), fill=colour)
 
 
 def _car(pen: ImageDraw.ImageDraw, x: float, foot: float, rng: np.random.Generator) -> None:

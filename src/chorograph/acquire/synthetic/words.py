@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from chorograph.acquire.synthetic.land import RAIL_HALF_WIDTH, RIVER_HALF_WIDTH, TILE, Use
-from chorograph.acquire.synthetic.scene import Scene, Thing
+from chorograph.acquire.synthetic.scene import Scene
+from chorograph.acquire.synthetic.things import Thing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,10 +76,10 @@ _SETTINGS: dict[Use, tuple[str, ...]] = {
         "old town blocks built around courtyards",
     ),
     Use.SLAB: (
-        "a housing estate of apartment slabs", "parallel blocks of flats on lawns", "an estate of long apartment blocks",
+        "a housing estate of apartment slabs", "parallel blocks of flats on lawns", "long apartment blocks",
     ),
     Use.TOWER: ("a high-rise quarter", "tall towers that cast long shadows", "a district of tower blocks"),
-    Use.INDUSTRY: ("an industrial area", "a district of factories and warehouses", "industrial halls on concrete yards"),
+    Use.INDUSTRY: ("an industrial area", "a district of factories and warehouses", "halls on concrete yards"),
     Use.COMMERCE: ("a shopping area", "a retail park with flat roofs", "a commercial area of large shops"),
     Use.PARK: ("a park", "a public park with lawns and paths", "parkland"),
     Use.SPORTS: ("a sports ground", "playing fields", "a sports park"),
@@ -105,7 +106,7 @@ _ROUGH: tuple[tuple[int, tuple[str, ...]], ...] = (
 _THINGS: dict[Thing, tuple[tuple[str, str], ...]] = {
     Thing.SLAB: (("apartment slab", "apartment slabs"), ("block of flats", "blocks of flats")),
     Thing.TOWER: (("high-rise tower", "high-rise towers"), ("tower", "towers with long shadows")),
-    Thing.HALL: (("industrial hall", "industrial halls"), ("warehouse", "warehouses"), ("factory hall", "factory halls")),
+    Thing.HALL: (("industrial hall", "industrial halls"), ("warehouse", "warehouses"), ("factory", "factories")),
     Thing.SHOP: (("large flat roof", "large flat roofs"), ("shop building", "shop buildings")),
     Thing.POOL: (("swimming pool", "swimming pools"), ("pool", "pools"), ("garden pool", "garden pools")),
     Thing.TRUCK: (("lorry", "lorries"), ("truck", "trucks")),
@@ -115,6 +116,11 @@ _THINGS: dict[Thing, tuple[tuple[str, str], ...]] = {
     Thing.POND: (("pond", "ponds"),),
     Thing.PLAYGROUND: (("playground", "playgrounds"),),
 }  # fmt: skip
+_CARS = ((4, ("hardly any cars", "empty streets")), (14, ("a few cars", "few parked cars")),
+         (35, ("parked cars", "some cars")), (70, ("many cars", "rows of parked cars")),
+         (10**9, ("a great many cars", "crowded parking")))  # fmt: skip
+_TREES = ((8, ("hardly any trees", "few trees")), (35, ("scattered trees", "some trees")),
+          (90, ("many trees", "plenty of trees")), (10**9, ("dense trees", "trees everywhere")))  # fmt: skip
 _DETACHED = (("detached house", "detached houses"), ("house with a garden", "houses with gardens"),
              ("single family home", "single family homes"))  # fmt: skip
 _ROWS = (("terraced house", "terraced houses"), ("row house", "row houses"))
@@ -144,10 +150,10 @@ def street_caption(facts: Facts, what: str, rng: np.random.Generator) -> str:
 def _sentence(facts: Facts, most: int, rng: np.random.Generator) -> str:
     main = facts.main
     opening = _SATELLITE_OPENINGS[int(rng.integers(len(_SATELLITE_OPENINGS)))]
-    buildings, telling, other = _phrases(facts, rng)
+    buildings, pools, telling, other = _phrases(facts, rng)
     rng.shuffle(telling)
     rng.shuffle(other)
-    chosen = [*buildings[:1], *telling[: most - 1], *buildings[1:2]][:most]
+    chosen = [*buildings[:1], *pools, *telling, *buildings[1:2]][:most]
     chosen += other[: max(1, most - len(chosen))]
     setting = _setting(main, rng)
     second = sorted((use for use in Use if use != main and facts.shares[use] > 0.15), key=lambda u: -facts.shares[u])
@@ -159,8 +165,8 @@ def _sentence(facts: Facts, most: int, rng: np.random.Generator) -> str:
     return f"{_join(chosen)} in {setting}" if rng.random() < 0.5 else f"{start}, {_join(chosen)}"
 
 
-def _phrases(facts: Facts, rng: np.random.Generator) -> tuple[list[str], list[str], list[str]]:
-    """Return phrases on buildings, the commonest first; on what tells this tile from others; on the rest."""
+def _phrases(facts: Facts, rng: np.random.Generator) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Return phrases on buildings, the commonest first; on pools; on what else is special here; on the rest."""
     things = facts.things
     kinds = [(facts.detached * 3, facts.detached, _DETACHED), (things[Thing.ROW] * 2, things[Thing.ROW], _ROWS)]
     kinds += [
@@ -173,10 +179,11 @@ def _phrases(facts: Facts, rng: np.random.Generator) -> tuple[list[str], list[st
         for thing in (Thing.PITCH, Thing.TENNIS, Thing.TRACK, Thing.POND, Thing.TRUCK)
         if things[thing]
     ]
+    pools = []
     if things[Thing.POOL]:
-        telling.append(rough(things[Thing.POOL], _THINGS[Thing.POOL], rng))
-    elif facts.detached >= 5 and rng.random() < 0.5:
-        telling.append(_pick(("no swimming pools", "no pools", "gardens without pools"), rng))
+        pools.append(rough(things[Thing.POOL], _THINGS[Thing.POOL], rng))
+    elif facts.detached >= 5 and rng.random() < 0.6:
+        pools.append(_pick(("no swimming pools", "no pools", "gardens without pools"), rng))
     if things[Thing.SOLAR] >= 2:
         where = "roofs" if rng.random() < 0.5 else "houses" if facts.detached else "roofs"
         telling.append(rough(things[Thing.SOLAR], ((f"{where} with solar panels",) * 2,), rng))
@@ -184,19 +191,13 @@ def _phrases(facts: Facts, rng: np.random.Generator) -> tuple[list[str], list[st
         telling.append(_pick(("a river", "a wide river", "a river bank"), rng))
     if facts.rail:
         telling.append(_pick(("a railway line", "railway tracks", "a railway"), rng))
-    cars = things[Thing.CAR]
-    other = [_amount(cars, ((4, ("hardly any cars", "empty streets")), (14, ("a few cars", "few parked cars")),
-                            (35, ("parked cars", "some cars")), (70, ("many cars", "rows of parked cars")),
-                            (10**9, ("a great many cars", "crowded parking"))), rng)]  # fmt: skip
-    other.append(
-        _amount(facts.trees, ((8, ("hardly any trees", "few trees")), (35, ("scattered trees", "some trees")),
-                              (90, ("many trees", "plenty of trees")), (10**9, ("dense trees", "trees everywhere"))), rng)
-    )  # fmt: skip
+    other = [_amount(things[Thing.CAR], _CARS, rng)]
+    other.append(_amount(facts.trees, _TREES, rng))
     if facts.arterial:
         other.append(_pick(("a wide main road", "an arterial road", "a busy avenue"), rng))
     if things[Thing.PLAYGROUND]:
         other.append(rough(things[Thing.PLAYGROUND], _THINGS[Thing.PLAYGROUND], rng))
-    return buildings, telling, other
+    return buildings, pools, telling, other
 
 
 def _setting(use: Use, rng: np.random.Generator) -> str:
