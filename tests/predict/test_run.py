@@ -1,0 +1,162 @@
+"""Whole runs of `predict` on areas made so that the right answer is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+from shapely.geometry import box
+
+import chorograph as cg
+from chorograph.area.errors import InputError, LeakError, UnknownNameError
+from chorograph.area.folder import Area, AreaDraft
+from chorograph.area.stage import Ledger
+from chorograph.embed.vectors import Embeddings
+from chorograph.predict.labels import read_labels
+
+SIDE = 14
+
+
+def _area(path: Path, *, same_image: tuple[int, int] | None = None, permute: bool = False) -> tuple[Area, Embeddings]:
+    """A chessboard of regions of about a kilometre, one image vector each; the label is a function of the vector."""
+    rng = np.random.default_rng(0)
+    number = SIDE * SIDE
+    ids = [f"r{k}" for k in range(number)]
+    step = 0.01
+    cells = [
+        box(step * (k % SIDE), step * (k // SIDE), step * (k % SIDE + 1), step * (k // SIDE + 1)) for k in range(number)
+    ]
+    vectors = rng.normal(size=(number, 6)).astype(np.float32)
+    value = np.exp(1.0 + vectors[:, 0] + 0.5 * np.sin(np.arange(number) / SIDE) + rng.normal(0, 0.2, number))
+    if permute:
+        value = rng.permutation(value)
+    value[5] = 0.0
+    value[7] = np.nan
+    sha = [f"h{k}" for k in range(number)]
+    if same_image:
+        sha[same_image[0]] = sha[same_image[1]]
+    images = pd.DataFrame({"image_id": ids, "region_id": ids, "sha256": sha}).assign(
+        view="satellite", source="t", licence="t"
+    )
+    people = pd.DataFrame({"region_id": ids, "indicator": "people", "value": 100.0, "unit": "people", "source": "t"})
+    rents = pd.DataFrame({"region_id": ids, "indicator": "rent", "value": value, "unit": "EUR", "source": "t"})
+    with AreaDraft(path, "board") as draft:
+        draft.write("regions", gpd.GeoDataFrame({"region_id": ids}, geometry=cells, crs=4326))
+        draft.write("images", images)
+        draft.write("indicators", pd.concat([rents, people]))
+        roles = np.where(np.arange(number) % 3 == 0, "test", "train")
+        draft.write_split("published", pd.DataFrame({"region_id": ids, "role": roles}))
+    return Area.open(path), Embeddings("made", "f", np.array(ids, dtype=object), np.array(sha, dtype=object), vectors)
+
+
+def _predict(area: Area, embeddings: Embeddings | None, **settings: Any) -> cg.Prediction:
+    settings = {"indicator": "rent", "log": True, "block_m": 3000, "modalities": "image", **settings}
+    return cg.predict(area, embeddings, **settings)
+
+
+@pytest.mark.parametrize("probe", ["gp", "ridge"])
+def test_what_imagery_knows_is_found(tmp_path: Path, probe: str) -> None:
+    result = _predict(*_area(tmp_path / "area"), probe=probe)
+    assert result.r2 > 0.8
+    row = result.scores["rows"][0]
+    assert 0.82 <= row["coverage"][0] <= 0.97
+    assert result.frame["predicted"].notna().all()
+    zero = result.frame.set_index("region_id").loc["r5"]
+    assert np.isnan(zero["target"])  # no logarithm of zero
+    assert zero["predicted"] > 0
+    assert result.scores["dropped"] == {"label at or below zero, which has no logarithm": 1}
+
+
+@pytest.mark.parametrize("split", ["spatial_block", "random", "given:published"])
+@pytest.mark.parametrize("probe", ["gp", "ridge"])
+def test_permuted_labels_give_nothing_on_any_split(tmp_path: Path, split: str, probe: str) -> None:
+    result = _predict(*_area(tmp_path / "area", permute=True), probe=probe, split=split)
+    assert result.r2 <= 0.03
+
+
+def test_a_given_split_scores_its_test_set_alone(tmp_path: Path) -> None:
+    result = _predict(*_area(tmp_path / "area"), split="given:published", probe="ridge")
+    row = result.scores["rows"][0]
+    tested = result.frame[result.frame["fold"].notna()]
+    assert row["n"] == len(tested)
+    assert set(tested["region_id"]) <= {f"r{k}" for k in range(0, SIDE * SIDE, 3)}
+    assert result.scores["rows"][0]["coverage"][0] > 0.75
+    assert result.frame["lower"].notna().all()
+
+
+def test_a_planted_duplicate_is_an_error_in_a_given_split_and_joined_otherwise(tmp_path: Path) -> None:
+    area, embeddings = _area(tmp_path / "area", same_image=(0, 100))
+    with pytest.raises(LeakError, match="identical images stand on both sides"):
+        _predict(area, embeddings, split="given:published")
+    result = _predict(area, embeddings, probe="ridge")
+    fold = result.frame.set_index("region_id")["fold"]
+    assert fold["r0"] == fold["r100"]
+    assert result.scores["counts"]["duplicate image groups"] == 1
+
+
+def test_split_objects_and_buffers(tmp_path: Path) -> None:
+    area, embeddings = _area(tmp_path / "area")
+    result = _predict(area, embeddings, split=cg.SpatialBlocks(block_m=3000, buffer_m=1500), probe="ridge")
+    assert result.scores["split"]["buffer_m"] == 1500
+    assert result.scores["split"]["name"] == "spatial_block"
+
+
+def test_a_region_without_imagery_is_predicted_from_place(tmp_path: Path) -> None:
+    area, embeddings = _area(tmp_path / "area")
+    part = Embeddings("made", "f", embeddings.image_ids[:-20], embeddings.sha256[:-20], embeddings.vectors[:-20])
+    result = _predict(area, part, modalities="image,location")
+    basis = result.frame.set_index("region_id")["basis"]
+    assert basis["r0"] == "image+location"
+    assert basis[f"r{SIDE * SIDE - 1}"] == "location"
+    assert result.scores["counts"]["scored"] < SIDE * SIDE - 20
+    assert any("lack a modality" in warning for warning in result.scores["warnings"])
+
+
+def test_shares_and_their_unit(tmp_path: Path) -> None:
+    area, _ = _area(tmp_path / "area")
+    labels = read_labels(area, "rent", Ledger(), per="people")
+    assert labels.unit == "EUR per people"
+    assert np.isclose(labels.own[0] * 100, read_labels(area, "rent", Ledger()).own[0])
+    logged = read_labels(area, "rent", Ledger(), log=True)
+    assert logged.fitted_unit == "ln(EUR)"
+    assert np.allclose(logged.to_own(logged.fitted), logged.own, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"indicator": "rents"}, UnknownNameError, "did you mean 'rent'"),
+        ({"modalities": "image,poi"}, InputError, "has no poi features"),
+        ({"modalities": "images"}, UnknownNameError, "did you mean 'image'"),
+        ({"split": "given:other"}, InputError, "it holds: published"),
+        ({"block_m": 50_000}, InputError, "cannot fill 5 folds"),
+        ({"levels": 0.9}, UnknownNameError, "did you mean 'level'"),
+        ({"year": 1999}, InputError, "no values for the year 1999"),
+    ],
+)
+def test_mistakes(tmp_path: Path, settings: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        _predict(*_area(tmp_path / "area"), **settings)
+
+
+def test_same_seed_same_result(tmp_path: Path) -> None:
+    area, embeddings = _area(tmp_path / "area")
+    first, second = (_predict(area, embeddings, modalities="all") for _ in range(2))
+    assert first.frame["predicted"].equals(second.frame["predicted"])
+    assert first.scores["rows"] == second.scores["rows"]
+
+
+def test_the_mlp_has_the_published_number_of_parameters() -> None:
+    from chorograph.predict.mlp import UrbanClipMlp
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 768))
+    fitted = UrbanClipMlp(epochs=2).fit(X, X[:, 0])
+    assert sum(p.numel() for p in fitted.network_.parameters()) == 197_121
+    again = UrbanClipMlp(epochs=2).fit(X, X[:, 0])
+    assert np.array_equal(fitted.predict(X), again.predict(X))
+    assert not np.array_equal(fitted.predict(X), UrbanClipMlp(epochs=2, seed=1).fit(X, X[:, 0]).predict(X))
