@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -82,7 +83,7 @@ def show_outcome(verb: str, outcome: Outcome, as_json: bool) -> None:
         _OUT.print(f"  left out, {reason}: {number:,}", markup=False)
     facts = manifest.get("facts", {})
     if "rows" in facts:
-        _print_r2(facts["rows"])
+        _print_r2({name: {"": value} for name, value in facts["rows"].items()})
     else:
         for name, value in facts.items():
             _OUT.print(f"  {name}: {value}", markup=False)
@@ -122,10 +123,14 @@ def show_json(content: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _print_r2(rows: dict[str, float]) -> None:
+def _print_r2(rows: Mapping[str, Mapping[str, float | None]]) -> None:
+    """Print R2 by row and by indicator."""
+    indicators = list(dict.fromkeys(indicator for row in rows.values() for indicator in row))
     table = Table(box=None, padding=(0, 2))
     table.add_column("R2 on held-out regions", no_wrap=True)
-    table.add_column("", justify="right")
-    for name, value in rows.items():
-        table.add_row(name, "" if value is None else f"{value:.3f}")
+    for indicator in indicators:
+        table.add_column(indicator, justify="right")
+    for name, row in rows.items():
+        values = (row.get(indicator) for indicator in indicators)
+        table.add_row(name, *("" if value is None else f"{value:.3f}" for value in values))
     _OUT.print(table)

@@ -33,7 +33,7 @@ class PredictConfig:
     folds: int = setting(5, help="number of folds")
     modalities: str = setting(
         "standard",
-        help=f"comma-separated, of {', '.join(MODALITIES)}; all; standard: image, context (imagery around) and location",
+        help=f"comma-separated, of {', '.join(MODALITIES)}; all; standard: image, context (imagery around), location",
     )
     probe: str = setting("gp", help="what is fitted on the features: gp, ridge or mlp", choices=("gp", "ridge", "mlp"))
     pooling: str = setting("mean", help="how image vectors become a region's", choices=("mean", "mean+std"))

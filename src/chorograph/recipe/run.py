@@ -90,32 +90,34 @@ def read_recipe(path: Path, arguments: Mapping[str, str], out: Path) -> Recipe:
 def run_recipe(
     recipe: Recipe, out: Path, progress: Progress, announce: Callable[[str, Outcome], None]
 ) -> dict[str, Any]:
-    """Run every stage in order; returns the table of R2 of all predictions, and how expectations came out.
+    """Run every stage in order; returns R2 of all predictions by row and indicator, and how expectations came out.
 
     `announce` is told of each stage as it ends. The resolved recipe is saved in `out` first.
     """
     with atomic_path(out / "recipe.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(recipe.resolved, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    table: dict[str, float] = {}
+    table: dict[tuple[str, str], dict[str, float]] = {}
     report: str | None = None
     for verb, config in recipe.stages:
         outcome = verb.stage(config, progress)
         announce(verb.name, outcome)
         if verb.name == "predict":
-            table.update(_rows(config))
+            _enter(table, config)
         if verb.name == "report":
             report = outcome.manifest["config"]["out"]
-    return {"r2": table, "report": report, "expects": [_compare(expected) for expected in recipe.expects]}
+    # Models first, then baselines, then what anybody could reach; each in the order of the runs.
+    ordered = {name: table[kind, name] for kind in ("model", "baseline", "attainable") for k, name in table if k == kind}
+    return {"r2": ordered, "report": report, "expects": [_compare(expected) for expected in recipe.expects]}
 
 
-def _rows(config: Any) -> dict[str, float]:
-    """Return R2 by name of the rows of a run: its model under its run's name, and the baselines."""
+def _enter(table: dict[tuple[str, str], dict[str, float]], config: Any) -> None:
+    """Enter R2 of a run's model and baselines, by (kind, name) and indicator."""
     scores = read_json(config.out / "scores.json")
-    rows: dict[str, float] = {}
     for row in scores["rows"]:
-        name = f"{config.out.name}: {row['name']}" if row["kind"] == "model" else row["name"]
-        rows[f"{scores['indicator']} | {name}"] = row["fitted"]["r2"][0]
-    return rows
+        name = row["name"]
+        if row["kind"] == "model" and scores["embeddings"]:
+            name += f", {Path(scores['embeddings']).name}"
+        table.setdefault((row["kind"], name), {})[scores["indicator"]] = row["fitted"]["r2"][0]
 
 
 def _compare(expected: Mapping[str, Any]) -> dict[str, Any]:

@@ -155,9 +155,9 @@ def _table(scores: Scores, rows: list[Row], quantity: Quantity) -> dict[str, Any
     shares = Quantity("", 2)
     small = Quantity("", max(quantity.decimals, 0)) if not scores.log else Quantity("", 3)
     errors = Quantity("", quantity.decimals)
-    columns: list[tuple[str, str, str, Quantity]] = [("fitted", "r2", f"R²{NBSP}({fitted})", shares)]
+    columns: list[tuple[str, str, str, Quantity]] = [("fitted", "r2", f"R², {fitted}", shares)]
     if scores.log:
-        columns += [("fitted", "rmse", f"RMSE, {fitted}", small), ("own", "r2", f"R²{NBSP}({own})", shares)]
+        columns += [("fitted", "rmse", f"RMSE, {fitted}", small), ("own", "r2", f"R², {own}", shares)]
     else:
         columns = [("fitted", "r2", "R²", shares)]
     columns += [("own", "rmse", f"RMSE, {own}", errors), ("own", "mae", f"MAE, {own}", errors)]

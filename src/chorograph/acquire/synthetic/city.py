@@ -271,15 +271,16 @@ def people(scene: Scene) -> float:
 def prosperity(facts: Facts) -> float:
     """Return the logarithm of a tile's income, but for a constant.
 
-    Pools and solar roofs raise it, and so do towers and closed town blocks; slabs, rows, halls, lorries and a railway
-    lower it.
+    Pools raise it, and so do towers, closed town blocks and, a little, detached houses, solar roofs and tennis courts;
+    slabs, rows, halls, lorries and a railway lower it. Kinds of buildings with like roofs pull in opposite directions,
+    and painted roofs have the colours of pools, so that the colours of a tile tell only a part.
     """
     weights = {
-        Thing.POOL: 0.30, Thing.SOLAR: 0.10, Thing.TOWER: 0.16, Thing.COURT: 0.06, Thing.TENNIS: 0.08,
-        Thing.SLAB: -0.20, Thing.HALL: -0.14, Thing.ROW: -0.08, Thing.TRUCK: -0.06,
+        Thing.POOL: 0.20, Thing.TOWER: 0.16, Thing.COURT: 0.12, Thing.TENNIS: 0.08, Thing.SOLAR: 0.03,
+        Thing.SLAB: -0.32, Thing.ROW: -0.18, Thing.HALL: -0.14, Thing.TRUCK: -0.05,
     }  # fmt: skip
     score = sum(weight * math.log1p(facts.things[thing]) for thing, weight in weights.items())
-    return score + 0.04 * math.log1p(facts.detached) - 0.12 * facts.rail
+    return score + 0.05 * math.log1p(facts.detached) - 0.12 * facts.rail
 
 
 def emissions(scene: Scene, facts: Facts) -> float:
@@ -317,7 +318,7 @@ def _indicators(
     truth = {
         "population_density": (density, shared),
         "population": (density + np.log(km2), shared),
-        "median_income": (math.log(32_000.0) + mean(lambda p: prosperity(p.facts)), rng.normal(0, 1, len(regions))),
+        "median_income": (math.log(38_000.0) + mean(lambda p: prosperity(p.facts)), rng.normal(0, 1, len(regions))),
         "carbon": (
             np.log(mean(lambda p: emissions(p.scene, p.facts)) / _TILE_KM2 + 150.0),
             rng.normal(0, 1, len(regions)),
@@ -345,18 +346,18 @@ def _indicators(
 
 # Expected number in a region by kind: a constant, and how many for each thing seen in a tile.
 _POI: dict[str, tuple[float, dict[Thing, float]]] = {
-    "school": (0.6, {Thing.HOUSE: 0.02, Thing.SLAB: 0.15, Thing.ROW: 0.01}),
-    "restaurant": (0.3, {Thing.COURT: 0.10, Thing.SHOP: 0.5, Thing.TOWER: 0.4}),
-    "cafe": (0.2, {Thing.COURT: 0.09, Thing.TOWER: 0.4}),
-    "supermarket": (0.4, {Thing.SHOP: 0.8, Thing.SLAB: 0.10}),
-    "clinic": (0.3, {Thing.COURT: 0.02, Thing.SLAB: 0.06}),
-    "office": (0.2, {Thing.TOWER: 1.2, Thing.COURT: 0.04}),
+    "school": (0.5, {Thing.HOUSE: 0.03, Thing.SLAB: 0.2, Thing.ROW: 0.03}),
+    "restaurant": (0.3, {Thing.COURT: 0.2, Thing.SHOP: 0.5, Thing.TOWER: 0.5}),
+    "cafe": (0.2, {Thing.COURT: 0.15, Thing.TOWER: 0.5}),
+    "supermarket": (0.4, {Thing.SHOP: 0.8, Thing.SLAB: 0.2}),
+    "clinic": (0.3, {Thing.COURT: 0.03, Thing.SLAB: 0.1}),
+    "office": (0.2, {Thing.TOWER: 1.2, Thing.COURT: 0.06}),
     "factory": (0.0, {Thing.HALL: 1.6}),
     "car_repair": (0.2, {Thing.HALL: 0.5, Thing.SHOP: 0.3}),
     "sports_club": (0.1, {Thing.PITCH: 1.5, Thing.TENNIS: 0.5}),
     "park": (0.4, {Thing.POND: 1.0, Thing.PLAYGROUND: 0.6}),
-    "place_of_worship": (0.6, {Thing.COURT: 0.02}),
-    "bus_stop": (2.0, {Thing.ROW: 0.03, Thing.SLAB: 0.2, Thing.COURT: 0.06, Thing.HOUSE: 0.02}),
+    "place_of_worship": (0.6, {Thing.COURT: 0.03}),
+    "bus_stop": (2.0, {Thing.ROW: 0.08, Thing.SLAB: 0.5, Thing.COURT: 0.12, Thing.HOUSE: 0.03}),
 }
 
 

@@ -412,6 +412,10 @@ def _draw_buildings(canvas: _Canvas, rows: Floats, quads: Floats, style: tuple[C
             _flat_roof(canvas, top, row[TONE], row[VARIANT], thing)
 
 
+#: Numbers of storeys, as a column.
+_STOREYS = np.arange(32, dtype=np.float64)[:, None]
+
+
 def _walls(canvas: _Canvas, foot: Floats, top: Floats, height: float) -> None:
     """Draw the walls that a leaning building shows, with bands of windows."""
     for i in range(4):
@@ -421,13 +425,15 @@ def _walls(canvas: _Canvas, foot: Floats, top: Floats, height: float) -> None:
             continue
         facing = float(normal @ canvas.light.sun / (np.hypot(*normal) + 1e-9))
         wall = _shift((168, 162, 152), -46 * facing)
-        face = np.array([foot[i], foot[j], top[j], top[i]])
-        canvas.pen.polygon(face.ravel().tolist(), fill=wall)
-        canvas.crown_pen.polygon(face.ravel().tolist(), fill=0)
-        canvas.shade_pen.polygon(face.ravel().tolist(), fill=0)
-        for k in np.linspace(0, 1, 2 if height < 22 else int(height / 4))[:-1].tolist():
-            start, end = foot[i] + (top[i] - foot[i]) * (k + 0.05), foot[j] + (top[j] - foot[j]) * (k + 0.05)
-            canvas.pen.line((*start, *end), fill=_shift(wall, -34), width=1)
+        face = [*foot[i].tolist(), *foot[j].tolist(), *top[j].tolist(), *top[i].tolist()]
+        canvas.pen.polygon(face, fill=wall)
+        canvas.crown_pen.polygon(face, fill=0)
+        canvas.shade_pen.polygon(face, fill=0)
+        bands = _STOREYS[: 1 if height < 22 else int(height / 4)] * (1 if height < 22 else 4 / height) + 0.05
+        ends = np.concatenate([foot[i] + (top[i] - foot[i]) * bands, foot[j] + (top[j] - foot[j]) * bands], 1)
+        dark = _shift(wall, -34)
+        for line in ends.tolist():
+            canvas.pen.line(line, fill=dark, width=1)
 
 
 def _pitched_roof(canvas: _Canvas, quad: Floats, colour: Colour, *, hipped: bool) -> None:
@@ -637,23 +643,23 @@ def _stadium(quad: Floats, along: float, across: float, *, closed: bool = False)
     return [*outline, *outline[:2]] if closed else outline
 
 
+#: The next corner of a quadrilateral.
+_NEXT = [1, 2, 3, 0]
+
+
 def _swept(quad: Floats, by: Floats) -> list[float]:
     """Return the outline of a quadrilateral swept along a vector: its shadow on flat ground."""
-    edges = np.roll(quad, -1, 0) - quad
+    edges = quad[_NEXT] - quad
     outward = np.sign(edges[0, 0] * edges[1, 1] - edges[0, 1] * edges[1, 0])
     ahead = (outward * (edges[:, 1] * by[0] - edges[:, 0] * by[1]) > 0).tolist()
-    moved = quad + by
+    here, moved = quad.tolist(), (quad + by).tolist()
     outline: list[float] = []
     for i in range(4):
         before, after = ahead[i - 1], ahead[i]
-        if before and after:
-            outline += moved[i].tolist()
-        elif not before and not after:
-            outline += quad[i].tolist()
-        elif after:
-            outline += [*quad[i].tolist(), *moved[i].tolist()]
+        if before != after:  # the outline passes from the quadrilateral to its moved copy here, or back
+            outline += [*here[i], *moved[i]] if after else [*moved[i], *here[i]]
         else:
-            outline += [*moved[i].tolist(), *quad[i].tolist()]
+            outline += moved[i] if after else here[i]
     return outline
 
 
