@@ -106,7 +106,8 @@ def run_recipe(
         if verb.name == "report":
             report = outcome.manifest["config"]["out"]
     # Models first, then baselines, then what anybody could reach; each in the order of the runs.
-    ordered = {name: table[kind, name] for kind in ("model", "baseline", "attainable") for k, name in table if k == kind}
+    kinds = ("model", "baseline", "attainable")
+    ordered = {name: row for kind in kinds for (row_kind, name), row in table.items() if row_kind == kind}
     return {"r2": ordered, "report": report, "expects": [_compare(expected) for expected in recipe.expects]}
 
 
