@@ -124,13 +124,15 @@ def show_json(content: dict[str, Any]) -> None:
 
 
 def _print_r2(rows: Mapping[str, Mapping[str, float | None]]) -> None:
-    """Print R2 by row and by indicator."""
-    indicators = list(dict.fromkeys(indicator for row in rows.values() for indicator in row))
+    """Print R2 by indicator and row, narrow enough for any terminal."""
     table = Table(box=None, padding=(0, 2))
     table.add_column("R2 on held-out regions", no_wrap=True)
-    for indicator in indicators:
-        table.add_column(indicator, justify="right")
-    for name, row in rows.items():
-        values = (row.get(indicator) for indicator in indicators)
-        table.add_row(name, *("" if value is None else f"{value:.3f}" for value in values))
+    table.add_column("", justify="right")
+    for indicator in dict.fromkeys(indicator for row in rows.values() for indicator in row):
+        if indicator:
+            table.add_row(indicator, style="bold")
+        for name, row in rows.items():
+            if indicator in row:
+                value = row[indicator]
+                table.add_row("  " + name, "" if value is None else f"{value:.3f}")
     _OUT.print(table)
