@@ -32,7 +32,7 @@ _SMALL_VISION = {
 }
 _SMALL_TEXT = {"context_length": 48, "vocab_size": 1024, "width": 128, "heads": 4, "layers": 2, "mlp_ratio": 2.0}
 
-#: Small enough to be trained from scratch on two cores in about a minute; docs/findings.md tells how they were chosen.
+#: Small enough to be trained from scratch on two cores in about a minute.
 SMALL: dict[str, dict[str, Any]] = {
     "coca-small": {
         "embed_dim": 128,

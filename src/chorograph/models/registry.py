@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,13 @@ class ImageEncoder(Protocol):
 
     def encode(self, images: Sequence[Image]) -> Vectors:
         """Return (n, dim) finite float32 for n uint8 (height, width, 3) images of any size."""
+
+
+class ImageTextEncoder(ImageEncoder, Protocol):
+    """Turns images and texts into vectors of one space, of unit length: their dot product is a similarity."""
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return (n, dim) finite float32 for n texts."""
 
 
 @runtime_checkable
@@ -90,6 +97,16 @@ def load_encoder(name: str, device: str = "cpu") -> ImageEncoder:
     """
     parts = tuple(_load_one(part, device) for part in resolve(name).split("+"))
     return parts[0] if len(parts) == 1 else JoinedEncoder(parts)
+
+
+def load_image_text_encoder(name: str, device: str = "cpu") -> ImageTextEncoder:
+    """Load the encoder `name`, which must have a text tower; raises as `load_encoder` does, and `InputError` else."""
+    encoder = load_encoder(name, device)
+    if not hasattr(encoder, "encode_texts"):
+        raise InputError(
+            f"{name} has no text tower; use open_clip:NAME/TAG, or a checkpoint folder made by `chorograph pretrain`"
+        )
+    return cast(ImageTextEncoder, encoder)
 
 
 def resolve(name: str) -> str:
