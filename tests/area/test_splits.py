@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import Point
 
-from chorograph.area.errors import InputError, LeakError, UnknownNameError
+from chorograph.area.errors import InputError, UnknownNameError
 from chorograph.area.folder import Area, AreaDraft
 from chorograph.area.splits import (
     EARTH_RADIUS_M,
+    Clusters,
     Given,
     LeaveGroupOut,
     RandomFolds,
@@ -154,12 +155,19 @@ def test_a_given_split_tests_once(tmp_path: Path) -> None:
     assert test.tolist() == [False] * 8 + [True] * 2
 
 
-def test_a_given_split_with_one_image_on_both_sides_is_an_error(tmp_path: Path) -> None:
-    area = _area_with_split(tmp_path)
-    duplicates = _none(10)
-    duplicates[[1, 9]] = 0
-    with pytest.raises(LeakError, match="identical images stand on both sides"):
-        Given("published").folds(area, area.regions, duplicates)
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000), buffer_m=st.sampled_from([0.0, 2000.0]))
+def test_clusters_stay_whole_and_keep_the_buffer(seed: int, buffer_m: float) -> None:
+    lon, lat = _scattered(80, seed)
+    folds = Clusters(buffer_m=buffer_m, seed=seed).folds(AREA, _regions(lon, lat), _none(80))
+    positions = to_sphere(lon, lat)
+    for group in np.unique(folds.groups):
+        assert len(np.unique(folds.fold[folds.groups == group])) == 1
+    for _, train, test in folds:
+        if buffer_m and train.any():
+            assert np.linalg.norm(positions[train][:, None] - positions[test][None], axis=2).min() >= 0.999 * buffer_m
+    again = Clusters(buffer_m=buffer_m, seed=seed).folds(AREA, _regions(lon, lat), _none(80))
+    assert np.array_equal(folds.fold, again.fold)
 
 
 def test_an_unknown_split_offers_the_nearest(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_round_trip_is_bit_equal(tmp_path: Path) -> None:
     folder = tmp_path / "run" / "model"
     _save(folder, loaded)
     assert sorted(path.name for path in folder.iterdir()) == [
-        "card.md", "config.json", "history.jsonl", "model.safetensors", "tokenizer.json",
+        "card.md", "config.json", "history.jsonl", "model.safetensors", "seen.txt", "tokenizer.json",
     ]  # fmt: skip
     again = load_checkpoint(folder)
     state, restored = loaded.model.state_dict(), again.model.state_dict()

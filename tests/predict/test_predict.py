@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from shapely.geometry import box
 
 import chorograph as cg
@@ -16,6 +18,7 @@ from chorograph.area.errors import InputError, LeakError, UnknownNameError
 from chorograph.area.folder import Area, AreaDraft
 from chorograph.area.stage import Ledger
 from chorograph.embed.vectors import Embeddings
+from chorograph.models.registry import SEEN
 from chorograph.predict.labels import read_labels
 
 SIDE = 14
@@ -92,10 +95,110 @@ def test_a_planted_duplicate_is_an_error_in_a_given_split_and_joined_otherwise(t
     area, embeddings = _area(tmp_path / "area", same_image=(0, 100))
     with pytest.raises(LeakError, match="identical images stand on both sides"):
         _predict(area, embeddings, split="given:published")
+    allowed = _predict(area, embeddings, split="given:published", allow_leaks=True, probe="ridge")
+    assert allowed.scores["leaky"]
+    assert any(warning.startswith("leak, allowed: identical images") for warning in allowed.scores["warnings"])
     result = _predict(area, embeddings, probe="ridge")
     fold = result.frame.set_index("region_id")["fold"]
     assert fold["r0"] == fold["r100"]
     assert result.scores["counts"]["duplicate image groups"] == 1
+
+
+def test_a_label_among_the_features_is_caught(tmp_path: Path) -> None:
+    area, embeddings = _area(tmp_path / "area")
+    rents = area.indicators.query("indicator == 'rent' and value > 0").assign(poi="shops")
+    counts = rents.rename(columns={"value": "count"})[["region_id", "poi", "count"]]
+    area.write("poi_counts", counts.assign(count=(1000 * counts["count"]).round()))
+    with pytest.raises(LeakError, match="column 1 of the modality poi is the label"):
+        _predict(area, embeddings, modalities="image,poi")
+    honest = _predict(area, embeddings, modalities="image", probe="ridge")
+    assert not any(finding["leak"] for finding in honest.scores["leaks"])
+
+
+def test_recompressed_copies_across_folds_are_caught(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    area, _ = _area(tmp_path / "area")
+    number = SIDE * SIDE
+    vectors = rng.normal(size=(number, 6)).astype(np.float32)
+    vectors[100] = vectors[0] + 1e-3
+    (area.path / "images").mkdir()
+    for row in (0, 100):
+        pixels = np.random.default_rng(7).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((64, 64)).save(area.path / f"images/{row}.jpg", quality=95 if row else 60)
+    images = area.images
+    images["uri"] = [f"images/{row}.jpg" if row in (0, 100) else None for row in range(number)]
+    area.write("images", images)
+    embeddings = Embeddings("made", "f", images["image_id"].to_numpy(object), np.full(number, "h"), vectors)
+    with pytest.raises(LeakError, match="nearly the same as one of a training region, for example r0 and r100"):
+        _predict(Area.open(area.path), embeddings)
+
+
+def test_what_an_encoder_was_pretrained_on_is_noted(tmp_path: Path) -> None:
+    area, embeddings = _area(tmp_path / "area")
+    (tmp_path / "coca").mkdir()
+    (tmp_path / "coca" / SEEN).write_text("h1\nh2\nelsewhere\n")
+    seen = replace(embeddings, model=str(tmp_path / "coca"))
+    result = _predict(area, seen, probe="ridge")
+    assert any("2 of 194 labelled regions have images" in warning for warning in result.scores["warnings"])
+    assert not result.scores["leaky"]
+
+
+def test_ablation_scores_every_subset_on_the_same_regions(tmp_path: Path) -> None:
+    area, embeddings = _area(tmp_path / "area")
+    result = _predict(area, embeddings, modalities="image,location,shape", probe="ridge", ablate=True)
+    table = result.tables["ablation"].set_index("modalities")["r2"]
+    assert len(table) == 7
+    assert np.isclose(table["image + location + shape"], result.r2)
+    alone = _predict(area, embeddings, modalities="image", probe="ridge")
+    assert np.isclose(table["image"], alone.r2)
+    result.write(tmp_path / "run")
+    assert (tmp_path / "run" / "ablation.csv").is_file()
+
+
+def test_repeats_deal_the_folds_anew(tmp_path: Path) -> None:
+    area, embeddings = _area(tmp_path / "area")
+    result = _predict(area, embeddings, probe="ridge", repeats=3)
+    other = _predict(area, embeddings, probe="ridge", seed=1)
+    assert len(result.scores["repeats"]) == 2
+    assert np.isclose(result.scores["repeats"][0], other.r2)
+    with pytest.raises(InputError, match="only one way"):
+        _predict(area, embeddings, split="given:published", repeats=2)
+
+
+def test_suggestions_are_unlabelled_regions(tmp_path: Path) -> None:
+    area, embeddings = _area(tmp_path / "area")
+    result = _predict(area, embeddings, suggest=5)
+    assert set(result.tables["suggested"]["region_id"]) == {"r5", "r7"}
+    with pytest.raises(InputError, match="--probe gp"):
+        _predict(area, embeddings, suggest=5, probe="ridge")
+
+
+def test_a_region_unlike_all_others_is_outside_the_support(tmp_path: Path) -> None:
+    area, embeddings = _area(tmp_path / "area")
+    vectors = embeddings.vectors.copy()
+    vectors[[7, 20]] += 30.0  # r7 has no label
+    frame = _predict(area, replace(embeddings, vectors=vectors), probe="ridge").frame.set_index("region_id")
+    assert not frame["supported"]["r7"]
+    assert not frame["supported"]["r20"]
+    assert frame["supported"].mean() > 0.9
+
+
+@pytest.mark.parametrize("settings", [{"interval": "split"}, {"interval": "quantile"}, {"shift_weights": True}])
+def test_other_intervals_cover_too(tmp_path: Path, settings: dict[str, Any]) -> None:
+    area, embeddings = _area(tmp_path / "area")
+    result = _predict(area, embeddings, **settings)
+    assert 0.82 < result.scores["rows"][0]["coverage"][0] < 0.97
+    places = result.tables["intervals_by_place"]
+    weighed = np.average(places["coverage"], weights=places["regions"])
+    assert np.isclose(weighed, result.scores["rows"][0]["coverage"][0], atol=1e-3)
+
+
+def test_decisions_stand_beside_the_scores(tmp_path: Path) -> None:
+    area, embeddings = _area(tmp_path / "area")
+    row = _predict(area, embeddings, probe="ridge").scores["rows"][0]
+    assert row["decision"]["recall@20"][0] > 0.4
+    assert row["cost_curve"][0] == [0.0, 0.0]
+    assert row["cost_curve"][-1] == [1.0, 1.0]
 
 
 def test_split_objects_and_buffers(tmp_path: Path) -> None:

@@ -52,3 +52,19 @@ def test_objectives_by_name() -> None:
         objective("clipp")
     with pytest.raises(InputError, match="coca-small"):
         objective("coca").check(build(SMALL["clip-small"], 0))
+
+
+def test_captioning_alone_leaves_the_contrastive_feature_untrained() -> None:
+    model = build({**SMALL["coca-small"]}, 0)
+    images = torch.randn(2, 3, 112, 112, generator=torch.Generator().manual_seed(0))
+    tokens = torch.tensor([[1, 5, 6, 7, 1023], [1, 8, 9, 1023, 0]])
+    losses = objective("caption")(model, images, tokens)
+    assert float(losses["loss"].detach()) == pytest.approx(float(losses["captioning"].detach()))
+    torch.autograd.backward(losses["loss"])
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    for name in ("visual.proj", "logit_scale", "text.text_projection"):
+        found = gradients[name]
+        assert found is None or not found.any(), name
+    assert gradients["visual.conv1.0.weight"].abs().sum() > 0
+    with pytest.raises(InputError, match="objective caption needs"):
+        objective("caption").check(build(SMALL["clip-small"], 0))

@@ -108,3 +108,14 @@ def test_pixels_that_do_not_fit_in_memory_are_mapped(colours: Area, monkeypatch:
     mapped, _, _ = _load(colours, "0.1")
     assert torch.equal(mapped.pixels, expected.pixels)
     assert sorted(Path(colours.path.parent).iterdir()) == before
+
+
+def test_shuffled_captions_are_a_permutation_of_whole_images() -> None:
+    pixels = torch.zeros(50, 3, 1, 1, dtype=torch.uint8)
+    pairs = Pairs(tuple(map(str, range(50))), pixels, tuple((f"a{n}", f"b{n}") for n in range(50)))
+    shuffled = pairs.shuffled(0)
+    assert shuffled.image_ids == pairs.image_ids
+    assert shuffled.captions != pairs.captions
+    assert sorted(shuffled.captions) == sorted(pairs.captions)
+    assert shuffled.captions == pairs.shuffled(0).captions
+    assert shuffled.captions != pairs.shuffled(1).captions

@@ -57,7 +57,7 @@ def test_a_run_leaves_a_checkpoint_that_loads(colours: Area, objective: str, mod
     config = _config(colours, objective=objective, model=model, holdout="0.25")
     result = pretrain(colours, config, ledger=ledger, progress=lambda *step: told.append(step))
     assert sorted(path.name for path in result.folder.iterdir()) == [
-        "card.md", "config.json", "history.jsonl", "model.safetensors", "tokenizer.json",
+        "card.md", "config.json", "history.jsonl", "model.safetensors", "seen.txt", "tokenizer.json",
     ]  # fmt: skip
     history = [json.loads(line) for line in (result.folder / "history.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in history] == [1, 2, 3]

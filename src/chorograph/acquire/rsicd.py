@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ from chorograph.area.folder import AreaDraft, Source
 from chorograph.area.stage import Ledger, Progress, silent
 
 _SOURCE = Source("RSICD", licence="unstated", attribution="Lu et al. 2017; imagery by Google Earth")
-_ROLES = {"train": "train", "val": "val", "test": "test"}
+_ROLES = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 
 
 @dataclass(frozen=True)
-class _Record:
+class Record:
+    """An image with its captions, and its class and role where the file says them."""
+
     image: str
     captions: list[str]
     kind: str | None
@@ -39,7 +41,7 @@ def import_rsicd(
     described = next((p for p in (source / "captions.json", source / "dataset_rsicd.json") if p.is_file()), None)
     if described is None:
         raise InputError(f"{source} holds neither captions.json nor dataset_rsicd.json")
-    records = list(_records(read_json(described), described))
+    records = list(read_records(read_json(described), described))
     folder = next((p for p in (source / "images", source / "RSICD_images") if p.is_dir()), source)
     pairs = []
     for record in records:
@@ -71,20 +73,42 @@ def import_rsicd(
     ledger.count("captions", len(pairs))
 
 
-def _records(content: Any, path: Path) -> Iterator[_Record]:
-    official = isinstance(content, dict)
-    items = content.get("images") if official else content
+def read_records(content: Any, path: Path) -> Iterator[Record]:
+    """Yield the images of a caption file that was read as JSON; `InputError` naming the file and the image.
+
+    Three forms: a list of {image, class, captions}; {images: [{filename, split, sentences: [{raw}]}]} as Karpathy's
+    splits and the RSICD, UCM and Sydney captions have it; {class: [{filename, split, raw, raw_1 ...}]} as NWPU's have.
+    """
+    read: Callable[[Any], Record]
+    if isinstance(content, dict) and "images" in content:
+        items, read = content["images"], _karpathy
+    elif isinstance(content, dict):
+        lists = content.items()
+        items = [(kind, item) for kind, found in lists if isinstance(found, list) for item in found]
+        read = _nwpu
+    else:
+        items, read = content, _plain
     if not isinstance(items, list) or not items:
         raise InputError(f"{path} is not a list of images")
     for number, item in enumerate(items, start=1):
         try:
-            if official:
-                captions = [sentence["raw"] for sentence in item["sentences"]]
-                image, kind, role = item["filename"], None, _ROLES[item["split"]]
-            else:
-                captions, image, kind, role = item["captions"], item["image"], item.get("class"), None
-        except (KeyError, TypeError) as error:
+            record = read(item)
+        except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: image {number} lacks {error}") from error
-        if not isinstance(image, str) or not all(isinstance(text, str) for text in captions):
+        if not isinstance(record.image, str) or not all(isinstance(text, str) for text in record.captions):
             raise InputError(f"{path}: image {number} has a name or caption that is no text")
-        yield _Record(image, captions, kind, role)
+        yield record
+
+
+def _karpathy(item: Any) -> Record:
+    return Record(item["filename"], [sentence["raw"] for sentence in item["sentences"]], None, _ROLES[item["split"]])
+
+
+def _nwpu(of_class: Any) -> Record:
+    kind, item = of_class
+    captions = [text for key, text in item.items() if key == "raw" or key.startswith("raw_")]
+    return Record(f"{kind}/{item['filename']}", captions, kind, _ROLES[item["split"]])
+
+
+def _plain(item: Any) -> Record:
+    return Record(item["image"], item["captions"], item.get("class"), None)

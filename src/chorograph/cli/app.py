@@ -26,8 +26,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_area = typer.Typer(help="Build, import, check and describe areas.", no_args_is_help=True)
-app.add_typer(_area, name="area")
+_GROUPS = {
+    name: typer.Typer(help=text, no_args_is_help=True)
+    for name, text in (
+        ("area", "Build, import, check and describe areas."),
+        ("evaluate", "Judge a model: zero-shot, retrieval, probe, localisation, captions, published suites."),
+    )
+}
+for _name, _group in _GROUPS.items():
+    app.add_typer(_group, name=_name)
 
 _JSON = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line of stdout")]
 
@@ -115,10 +122,8 @@ def _add(verb: Verb, group: typer.Typer, name: str) -> None:
 
 
 for _verb in VERBS.values():
-    if _verb.name.startswith("area "):
-        _add(_verb, _area, _verb.name.removeprefix("area "))
-    else:
-        _add(_verb, app, _verb.name)
+    _first, _, _second = _verb.name.partition(" ")
+    _add(_verb, _GROUPS[_first] if _second else app, _second or _first)
 
 
 def _run(config: RunConfig, as_json: bool) -> None:
@@ -145,9 +150,12 @@ app.command("demo", help="Draw a synthetic city, pretrain on it, predict an indi
 )
 
 
-@app.command("list", help="List what can be called by name: encoders, verbs, recipes, layouts, tables.")
+@app.command(
+    "list", help="List what can be called by name: encoders, verbs, recipes, layouts, tables, prompts, published."
+)
 def list_(
-    kind: Annotated[str, typer.Argument(help="encoders, verbs, recipes, layouts, tables")], json: _JSON = False
+    kind: Annotated[str, typer.Argument(help="encoders, verbs, recipes, layouts, tables, prompts, published")],
+    json: _JSON = False,
 ) -> None:
     """List the names of one kind, with a line on each."""
     with _guard(json):

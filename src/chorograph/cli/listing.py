@@ -30,6 +30,8 @@ def listing(kind: str) -> list[dict[str, str]]:
         "recipes": _recipes,
         "layouts": _layouts,
         "tables": _tables,
+        "prompts": _prompts,
+        "published": _published,
     }
     if kind not in kinds:
         raise UnknownNameError.of("kind to list", kind, kinds)
@@ -67,7 +69,7 @@ def diagnosis() -> dict[str, str]:
     for extra, modules in _EXTRAS.items():
         missing = [module for module in modules if find_spec(module) is None]
         facts[f"extra {extra}"] = "installed" if not missing else f"missing {', '.join(missing)}"
-    for package in ("torch", "open_clip_torch", "geopandas", "scikit-learn", "mapie", "bokeh"):
+    for package in ("torch", "open_clip_torch", "geopandas", "scikit-learn", "bokeh"):
         try:
             facts[package] = version(package)
         except PackageNotFoundError:
@@ -122,4 +124,23 @@ def _tables() -> list[dict[str, str]]:
     return [
         {"name": table.name, "summary": ", ".join(f"{c.name}{'?' if c.nullable else ''}" for c in table.columns)}
         for table in TABLES.values()
+    ]
+
+
+def _prompts() -> list[dict[str, str]]:
+    from chorograph.evaluate.prompts import PROMPTS
+
+    return [{"name": name, "summary": f"{len(set_)}, from {set_[0]!r}"} for name, set_ in PROMPTS.items()]
+
+
+def _published() -> list[dict[str, str]]:
+    from chorograph.evaluate.published import published
+
+    return [
+        {
+            "name": row.name,
+            "summary": "; ".join(f"{data} {score} {value:g}" for (data, score), value in row.scores.items()),
+            "paper": row.source,
+        }
+        for row in published()
     ]

@@ -86,7 +86,10 @@ def show_outcome(verb: str, outcome: Outcome, as_json: bool) -> None:
         _print_r2({name: {"": value} for name, value in facts["rows"].items()})
     else:
         for name, value in facts.items():
-            _OUT.print(f"  {name}: {value}", markup=False)
+            if name == "table":
+                _print_table(value["columns"], value["rows"])
+            else:
+                _OUT.print(f"  {name}: {value}", markup=False)
     for warning in manifest.get("warnings", []):
         _OUT.print(f"  note: {warning}", markup=False)
     if out := manifest.get("config", {}).get("out"):
@@ -121,6 +124,18 @@ def show_json(content: dict[str, Any]) -> None:
     """Print one JSON object as the last line of stdout."""
     sys.stdout.write(json.dumps(content, ensure_ascii=False, default=str) + "\n")
     sys.stdout.flush()
+
+
+def _print_table(columns: list[str], rows: list[list[str]]) -> None:
+    """Print lines of text; a name that the line above has too is said once."""
+    table = Table(box=None, padding=(0, 2))
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number < 2 else "right", overflow="fold")
+    before = ""
+    for name, *values in rows:
+        table.add_row("" if name == before else name, *values)
+        before = name
+    _OUT.print(table, markup=False)
 
 
 def _print_r2(rows: Mapping[str, Mapping[str, float | None]]) -> None:

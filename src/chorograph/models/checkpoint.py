@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from chorograph.area.files import atomic_folder, read_json, write_json
 from chorograph.models.coca import build
 from chorograph.models.openclip import ImageTextModel, OpenClipEncoder
 from chorograph.models.preprocessing import Preprocessing
+from chorograph.models.registry import SEEN
 from chorograph.models.tokenizer import Tokenizer, WordTokenizer
 from chorograph.models.weights import apply_weights, read_weights
 
@@ -27,7 +28,7 @@ _WEIGHTS, _CONFIG, _TOKENIZER, _CARD, _HISTORY = (
     "card.md",
     "history.jsonl",
 )
-_OURS = {_WEIGHTS, _CONFIG, _TOKENIZER, _CARD, _HISTORY, "manifest.json"}
+_OURS = {_WEIGHTS, _CONFIG, _TOKENIZER, _CARD, _HISTORY, SEEN, "manifest.json"}
 
 
 def check_target(folder: Path) -> None:
@@ -48,10 +49,12 @@ def save_checkpoint(
     facts: Mapping[str, Any],
     card: str,
     history: Sequence[Mapping[str, Any]],
+    seen: Collection[str] = (),
 ) -> None:
     """Write a checkpoint folder; an earlier checkpoint there is replaced once the new one is complete.
 
-    `facts` (objective, seed, versions, data) goes into `config.json` beside what rebuilds the model.
+    `facts` (objective, seed, versions, data) goes into `config.json` beside what rebuilds the model; `seen` are the
+    hashes of the images trained on.
     """
     check_target(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +78,7 @@ def save_checkpoint(
         (draft / _CARD).write_text(card, encoding="utf-8")
         lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in history)
         (draft / _HISTORY).write_text(lines, encoding="utf-8")
+        (draft / SEEN).write_text("".join(f"{sha256}\n" for sha256 in sorted(set(seen))), encoding="ascii")
     if folder.exists():
         shutil.rmtree(folder)
     fresh.replace(folder)

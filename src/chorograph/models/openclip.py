@@ -92,6 +92,8 @@ def load_open_clip(argument: str, device: str = "cpu", *, seed: int = 0) -> Imag
         published = open_clip.get_pretrained_cfg(name, tag)
         if published:
             overrides, weights = published, Path(open_clip.download_pretrained(published))
+            # The activation that the weights were trained with; another one costs points and says nothing.
+            config["quick_gelu"] = bool(published.get("quick_gelu", False))
         elif Path(tag).is_file():
             weights = Path(tag)
         else:

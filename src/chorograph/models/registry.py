@@ -61,6 +61,8 @@ class FittedEncoder(Protocol):
 #: Takes what follows the colon of a name, and a torch device name.
 EncoderMaker = Callable[[str, str], ImageEncoder]
 ENCODERS: Registry[EncoderMaker] = Registry("encoder")
+#: In a checkpoint folder, SHA-256 of each image trained on, a line each.
+SEEN = "seen.txt"
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,12 @@ def load_image_text_encoder(name: str, device: str = "cpu") -> ImageTextEncoder:
 def resolve(name: str) -> str:
     """Return the full name behind `default`, also inside a joined name; other names as they are."""
     return "+".join(DEFAULT if part == "default" else part for part in name.split("+"))
+
+
+def images_seen(name: str) -> set[str]:
+    """Return the SHA-256 of the images that the checkpoints in an encoder's name say they were trained on."""
+    lists = [Path(part) / SEEN for part in name.split("+")]
+    return {sha256 for path in lists if path.is_file() for sha256 in path.read_text(encoding="ascii").split()}
 
 
 def parts_of(encoder: ImageEncoder) -> tuple[ImageEncoder, ...]:

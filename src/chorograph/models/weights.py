@@ -18,13 +18,24 @@ from torch import Tensor, nn
 from chorograph.area.errors import InputError
 
 _SHOWN = 8
+#: What wraps every name of a table: a distributed run, Lightning, or one inside the other.
+_PREFIXES = ("module.", "model.")
+#: Numbers and masks that published CLIP files hold beside their weights, and that newer models make themselves.
+_NOT_WEIGHTS = {
+    "input_resolution",
+    "context_length",
+    "vocab_size",
+    "attn_mask",
+    "text.attn_mask",
+    "text.transformer.embeddings.position_ids",
+}
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read named tensors from a `.safetensors`, `.pt`, `.bin` or `.pth` file.
 
     Pickles are read with `weights_only=True`: a file that holds anything but tensors and plain containers is refused
-    and nothing in it runs. A `state_dict` inside is found, and the prefix `module.` of a distributed run is dropped.
+    and nothing in it runs. A `state_dict` inside is found, and prefixes that every name has are dropped.
     Raises `InputError` naming the file.
     """
     if not path.is_file():
@@ -44,9 +55,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             break
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise InputError(f"{path} is not a table of named tensors")
-    names = [str(name) for name in content]
-    start = "module." if all(name.startswith("module.") for name in names) else ""
-    return {str(name).removeprefix(start): tensor for name, tensor in content.items()}
+    weights = {str(name): tensor for name, tensor in content.items()}
+    while start := next((p for p in _PREFIXES if all(name.startswith(p) for name in weights)), ""):
+        weights = {name.removeprefix(start): tensor for name, tensor in weights.items()}
+    return weights
 
 
 def apply_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
@@ -57,6 +69,7 @@ def apply_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) 
     """
     converted: dict[str, Tensor] = dict(convert_state_dict(model, dict(weights)))
     wanted = model.state_dict()
+    converted = {name: tensor for name, tensor in converted.items() if name in wanted or name not in _NOT_WEIGHTS}
     if "positional_embedding" in converted and "positional_embedding" not in wanted:
         converted = dict(convert_to_custom_text_state_dict(converted))
     for scalar in ("logit_scale", "logit_bias"):

@@ -25,12 +25,14 @@ class PredictConfig:
     year: int | None = setting(None, help="the year to use, where the indicator has several")
     split: str = setting(
         "spatial_block",
-        help="how regions are held out: spatial_block, leave_group_out, given:NAME, random (leaky)",
-        choices=("spatial_block", "leave_group_out", "given:", "random"),
+        help="how regions are held out: spatial_block, cluster, leave_group_out, given:NAME, random (leaky)",
+        choices=("spatial_block", "cluster", "leave_group_out", "given:", "random"),
     )
     block_m: float = setting(6000.0, help="side of a spatial block, in metres")
     buffer_m: float = setting(0.0, help="training keeps this far from tested regions, in metres")
     folds: int = setting(5, help="number of folds")
+    repeats: int = setting(1, help="deal the folds this many times, and tell how far R2 varies")
+    allow_leaks: bool = setting(False, help="go on where the answer could have been known; the report says so")
     modalities: str = setting(
         "standard",
         help=f"comma-separated, of {', '.join(MODALITIES)}; all; standard: image, context (imagery around), location",
@@ -38,5 +40,14 @@ class PredictConfig:
     probe: str = setting("gp", help="what is fitted on the features: gp, ridge or mlp", choices=("gp", "ridge", "mlp"))
     pooling: str = setting("mean", help="how image vectors become a region's", choices=("mean", "mean+std"))
     level: float = setting(0.9, help="nominal coverage of the intervals")
+    interval: str = setting(
+        "cross",
+        help="conformal: residuals of all other folds (cross), of one (split), the probe's moved quantiles (quantile)",
+        choices=("cross", "split", "quantile"),
+    )
+    shift_weights: bool = setting(False, help="weigh residuals for regions that look unlike the labelled ones")
+    neediest: str = setting("low", help="which end of the indicator is need: low or high", choices=("low", "high"))
+    ablate: bool = setting(False, help="also score every subset of the modalities (ablation.csv)")
+    suggest: int = setting(0, help="name this many unlabelled regions whose survey would tell most (suggested.csv)")
     seed: int = setting(0, help="decides folds, bootstrap and fits")
     save: str | None = setting(None, help="also file the predictions in the area, under this name")

@@ -1,67 +1,117 @@
-"""Intervals from our own out-of-fold residuals, by MAPIE's split conformal regressor."""
+"""Intervals from our own out-of-fold residuals: split, cross and quantile conformal, weighed under covariate shift.
+
+MAPIE takes neither out-of-fold predictions nor weights of residuals; these few lines equal it where it applies
+(tests/predict/test_conformal.py).
+"""
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Callable
 
 import numpy as np
-from mapie.regression import SplitConformalRegressor
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
+from numpy.typing import NDArray
+from scipy.stats import norm
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 Vector = NDArray[np.float64]
+Rows = NDArray[np.bool_]
+#: Given calibration rows and new rows, returns the weights of both.
+Weigh = Callable[[Rows, Rows], tuple[Vector, Vector]]
+
+METHODS = ("cross", "split", "quantile")
+
+#: Components that the shift is looked for in, and how far weights may go from one another.
+_SHIFT_COMPONENTS = 5
+_MOST_WEIGHT = 20.0
 
 
-class _Given(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """Predicts its only column: MAPIE takes no out-of-fold predictions, so it is handed them as features."""
+def conformal_quantile(
+    scores: Vector, level: float, weights: Vector | None = None, own: Vector | None = None
+) -> Vector:
+    """Return for each new row the bound that holds its score with probability `level`.
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Do nothing but say that it is fitted."""
-        self.n_features_in_ = 1
-        return self
-
-    def predict(self, X: ArrayLike) -> Vector:
-        """Return the column that was given."""
-        return np.asarray(X, dtype=np.float64)[:, 0]
-
-
-def split_conformal(
-    target: Vector, predicted: Vector, scale: Vector, new_predicted: Vector, new_scale: Vector, level: float
-) -> tuple[Vector, Vector]:
-    """Return (lower, upper) for new rows from the residuals of calibration rows.
-
-    `scale` is how uncertain each prediction is said to be, in the target's unit (ones where the probe does not
-    say): residuals are taken in that unit, so that intervals are wide where the probe is unsure (normalised
-    conformal prediction, Papadopoulos et al. 2008). With n calibration rows the half-width is the
-    ceil((n + 1) level)-th smallest |residual| / scale, times the new row's scale. Infinite where
-    n < level / (1 - level): too few residuals for any finite interval of that level.
+    Without weights the ceil((n + 1) level)-th smallest of n calibration scores (Vovk et al. 2005). `weights` (n,) of
+    the calibration rows and `own` (m,) of the new ones are likelihood ratios of new over calibration covariates
+    (Tibshirani et al. 2019, eq. 7). Infinite where the scores are too few for the level. One value where `own` is None.
     """
-    # MAPIE raises at n <= 1 / (1 - level); the bound without finite-sample remedy is the infinite one.
-    if len(target) <= 1 / (1 - level):
-        return np.full(len(new_predicted), -np.inf), np.full(len(new_predicted), np.inf)
-    mapie = SplitConformalRegressor(_Given().fit([[0.0]], [0.0]), confidence_level=level, prefit=True)
-    mapie.conformalize((predicted / scale)[:, None], target / scale)
-    _, intervals = mapie.predict_interval((new_predicted / new_scale)[:, None])
-    return intervals[:, 0, 0] * new_scale, intervals[:, 1, 0] * new_scale
+    weights = np.ones(len(scores)) if weights is None else weights
+    own = np.ones(1) if own is None else own
+    order = np.argsort(scores, kind="stable")
+    mass = np.cumsum(weights[order])
+    total = weights.sum() + own
+    # Rounding must not push a mass that equals the level over it.
+    rank = np.searchsorted(mass, level * total - 1e-9 * total, side="left")
+    return np.asarray(np.append(scores[order], np.inf)[rank])
 
 
-def cross_conformal(
-    target: Vector, predicted: Vector, scale: Vector, fold: NDArray[np.int64], level: float
+def conformal_intervals(
+    target: Vector,
+    predicted: Vector,
+    scale: Vector,
+    fold: NDArray[np.int64],
+    level: float,
+    method: str = "cross",
+    weigh: Weigh | None = None,
 ) -> tuple[Vector, Vector]:
-    """Return (lower, upper) of every row: tested rows from the other folds' residuals, all others from every fold's.
+    """Return (lower, upper) of every row: tested rows from other folds' residuals, all others from every fold's.
 
     `target` is NaN where there is no label; `fold` is -1 for rows that no fold tests. A tested row's own fold never
-    decides its interval, so the share of truths inside is a fair measure of coverage.
+    decides its interval, so the share of truths inside is a fair measure of coverage. `scale` is how uncertain the
+    probe says each prediction is, in the target's unit (ones where it does not say).
+
+    `cross`: |residual| / scale of all other folds (normalised conformal prediction, Papadopoulos et al. 2008).
+    `split`: of the next fold alone. `quantile`: the probe's own Gaussian quantiles, moved out or in by how far truths
+    lay beyond them (conformalised quantile regression, Romano et al. 2019). `weigh` gives the weights of the residuals
+    under covariate shift.
     """
     lower, upper = np.full(len(target), np.nan), np.full(len(target), np.nan)
     known = (fold >= 0) & np.isfinite(target) & np.isfinite(predicted)
     folds = np.unique(fold[known])
+    reach = norm.ppf(0.5 + level / 2) * scale if method == "quantile" else np.zeros(len(target))
+    unit = np.ones(len(target)) if method == "quantile" else scale
+    score = (np.abs(target - predicted) - reach) / unit
     for number in [*folds.tolist(), -1]:
         rows = (fold == number) & np.isfinite(predicted)
+        if not rows.any():
+            continue
         # A single given test fold has no other fold to learn from: it is calibrated on itself, and the caller says so.
         others = known & (fold != number) if len(folds) > 1 or number == -1 else known
-        if rows.any():
-            lower[rows], upper[rows] = split_conformal(
-                target[others], predicted[others], scale[others], predicted[rows], scale[rows], level
-            )
+        if method == "split" and len(folds) > 1:
+            others = known & (fold == folds[(np.searchsorted(folds, number) + 1) % len(folds)])
+        if weigh is None:
+            half = conformal_quantile(score[others], level)
+        else:
+            half = conformal_quantile(score[others], level, *weigh(others, rows))
+        lower[rows] = predicted[rows] - reach[rows] - half * unit[rows]
+        upper[rows] = predicted[rows] + reach[rows] + half * unit[rows]
     return lower, upper
+
+
+def shift_weights(features: NDArray[np.float64]) -> Weigh:
+    """Return how residuals are weighed for new rows that lie elsewhere in the space of `features` (n, width).
+
+    The likelihood ratio of new over calibration rows is the odds of a logistic regression that tells them apart, on the
+    leading components; no label is seen. Ratios are clipped to 1/20 and 20; rows with a missing feature count as 1.
+    """
+    whole = np.isfinite(features).all(1)
+    components = np.zeros((len(features), min(_SHIFT_COMPONENTS, features.shape[1], max(1, int(whole.sum()) - 1))))
+    if whole.sum() > components.shape[1]:
+        reducer = make_pipeline(StandardScaler(), PCA(components.shape[1], random_state=0))
+        components[whole] = reducer.fit_transform(features[whole])
+
+    def weigh(calibration: Rows, new: Rows) -> tuple[Vector, Vector]:
+        a, b = calibration & whole, new & whole
+        weights = np.ones(len(features))
+        if a.sum() > 1 and b.sum() > 1:
+            is_new = np.r_[np.zeros(a.sum()), np.ones(b.sum())]
+            told = make_pipeline(StandardScaler(), LogisticRegression()).fit(
+                np.vstack([components[a], components[b]]), is_new
+            )
+            ratio = np.exp(told.decision_function(components[whole])) * a.sum() / b.sum()
+            weights[whole] = np.clip(ratio, 1 / _MOST_WEIGHT, _MOST_WEIGHT)
+        return weights[calibration], weights[new]
+
+    return weigh

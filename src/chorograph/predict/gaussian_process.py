@@ -12,6 +12,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 Matrix = NDArray[np.float64]
 
@@ -44,7 +45,8 @@ class GaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit on X (n, d) and y (n,); takes O(n³) time and O(n² groups) memory."""
-        rows, target = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        rows, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
+        target = np.asarray(target, dtype=np.float64)
         self.mean_, self.scale_ = float(target.mean()), float(target.std()) or 1.0
         z = (target - self.mean_) / self.scale_
         groups = self.groups or {"features": slice(0, rows.shape[1])}
@@ -82,7 +84,8 @@ class GaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
         """Return predictions (n,), and with `return_std` the standard deviation of a new label at each row."""
-        rows = np.asarray(X, dtype=np.float64)
+        check_is_fitted(self)
+        rows = validate_data(self, X, dtype=np.float64, reset=False)
         new = [term.reduce(rows) for term in self.terms_]
         covariance = self._covariance([cdist(a, b) for a, b in zip(new, self.rows_, strict=True)])
         mean = covariance @ self.weights_ * self.scale_ + self.mean_
@@ -91,6 +94,18 @@ class GaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         explained = np.einsum("ij,ji->i", covariance, cho_solve(self.factor_, covariance.T))
         variance = np.exp(self.log_variance_).sum() + self.noise_ - explained
         return mean, np.sqrt(np.maximum(variance, _JITTER)) * self.scale_
+
+    def posterior(self, X: ArrayLike) -> tuple[Matrix, float]:
+        """Return the posterior covariance of the field at rows X, (n, n), and the noise variance of a label.
+
+        Both in squared units of the target.
+        """
+        check_is_fitted(self)
+        rows = validate_data(self, X, dtype=np.float64, reset=False)
+        new = [term.reduce(rows) for term in self.terms_]
+        across = self._covariance([cdist(a, b) for a, b in zip(new, self.rows_, strict=True)])
+        within = self._covariance([cdist(a, a) for a in new])
+        return (within - across @ cho_solve(self.factor_, across.T)) * self.scale_**2, self.noise_ * self.scale_**2
 
     def _covariance(self, distances: list[Matrix]) -> Matrix:
         parts = zip(self.terms_, distances, self.log_variance_, self.log_length_, strict=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
@@ -13,20 +13,25 @@ from numpy.typing import NDArray
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from chorograph.area.errors import InputError, UnknownNameError
+from chorograph.area.errors import InputError, LeakError, UnknownNameError
 from chorograph.area.splits import LEAKY, Folds, RandomFolds, SpatialBlocks, Split, duplicate_groups, parse_split
 from chorograph.area.stage import Ledger, Progress, silent
-from chorograph.metrics.regression import METRICS, BlockBootstrap, coverage
+from chorograph.metrics.regression import BlockBootstrap
 from chorograph.predict import modalities
+from chorograph.predict.ablation import ablate
 from chorograph.predict.baselines import BASELINES, Baseline
 from chorograph.predict.config import MODALITIES, STANDARD, PredictConfig
-from chorograph.predict.conformal import cross_conformal
+from chorograph.predict.conformal import shift_weights
 from chorograph.predict.crossfit import Fused, Matrix, Predictions, ProbeMaker, cross_fit
 from chorograph.predict.gaussian_process import GaussianProcess
 from chorograph.predict.labels import Labels, read_labels
+from chorograph.predict.leakage import Finding, look_for_leaks
 from chorograph.predict.mlp import UrbanClipMlp
 from chorograph.predict.result import Prediction
 from chorograph.predict.ridge import RidgePath
+from chorograph.predict.scoring import Interval, Scoring, attainable_row
+from chorograph.predict.suggest import as_frame, suggest
+from chorograph.predict.support import supported
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
@@ -46,7 +51,8 @@ def run_predict(
 ) -> Prediction:
     """Predict one indicator for every region of the area, and score it beside the baselines.
 
-    Raises `InputError` where labels, folds or modalities do not suffice; each says what to change.
+    Raises `InputError` where labels, folds or modalities do not suffice, and `LeakError` where the answer could have
+    been known; each says what to change.
     """
     regions = area.regions
     labels = read_labels(area, config.indicator, ledger, log=config.log, per=config.per, year=config.year)
@@ -60,12 +66,24 @@ def run_predict(
     folds = split.folds(area, regions[labelled], duplicates)
     if folds.merged_duplicates:
         ledger.warnings.append(f"{folds.merged_duplicates} blocks were joined to others, which hold identical images")
+    leaks = look_for_leaks(
+        area,
+        regions[labelled].reset_index(drop=True),
+        labels.fitted[labelled],
+        folds,
+        split,
+        duplicates,
+        {name: block[labelled] for name, block in fused.blocks.items()},
+        embeddings if "image" in fused.blocks else None,
+    )
+    _judge(leaks, config.allow_leaks, ledger)
     scored_folds = len(folds.banned)
     if scored_folds == 1:
         folds = _with_inner_folds(folds, area, regions[labelled], duplicates, config)
     if config.probe == "gp" and labelled.sum() > _MOST_FOR_GP:
         raise InputError(f"{int(labelled.sum())} labelled regions are too many for --probe gp; use --probe ridge")
-    model = cross_fit(fused, labels.fitted, folds, _probe(config), progress)
+    make_probe = _probe(config)
+    model = cross_fit(fused, labels.fitted, folds, make_probe, progress)
     runs = {f"{config.probe} on {' + '.join(fused.blocks)}": model}
     meanings = {next(iter(runs)): "the model of this run"}
     for baseline in BASELINES:
@@ -85,20 +103,34 @@ def run_predict(
         ledger.warnings.append(LEAKY)
     groups = np.full(len(regions), -1, dtype=np.int64)
     groups[labelled] = folds.groups
+    scoring = Scoring(
+        labels,
+        scored,
+        groups,
+        config.level,
+        config.interval,
+        config.neediest,
+        BlockBootstrap(seed=config.seed),
+        shift_weights(np.hstack(list(fused.blocks.values()))) if config.shift_weights else None,
+    )
+    kinds = {name: "model" if run is model else "baseline" for name, run in runs.items()}
     rows = [
-        {
-            "name": name,
-            "kind": "model" if run is model else "baseline",
-            "meaning": meanings[name],
-            **_score(labels, run, scored, groups, config),
-        }
+        {"name": name, "kind": kinds[name], "meaning": meanings[name], **scoring.score(run)}
         for name, run in runs.items()
     ]
     attainable = area.facts.get("attainable_r2", {}).get(config.indicator)
     if attainable is not None and config.log and config.per is None:
-        rows.append(_attainable_row(float(attainable)))
+        rows.append(attainable_row(float(attainable)))
+    support = supported(fused, labelled, folds)
+    if outside := int((np.isfinite(model.predicted) & ~support).sum()):
+        ledger.warnings.append(f"{outside} predicted regions resemble no training region: look at `supported`, abstain")
+    tables = {"intervals_by_place": _by_place(scoring, model, regions, groups)}
+    if config.ablate:
+        tables["ablation"] = ablate(fused, labels.fitted, folds, make_probe, scoring, progress)
+    if config.suggest:
+        tables["suggested"] = _suggest(fused, labels.fitted, make_probe, regions["region_id"], config.suggest)
     return Prediction(
-        frame=_frame(area, embeddings, labels, model, scored_folds, config),
+        frame=_frame(area, labels, model, scoring.interval(model), support, scored_folds, config),
         scores={
             "indicator": config.indicator,
             "unit": labels.unit,
@@ -106,17 +138,80 @@ def run_predict(
             "log": config.log,
             "per": config.per,
             "level": config.level,
+            "interval": config.interval,
             "probe": config.probe,
             "embeddings": embeddings.model if embeddings is not None and "image" in fused.blocks else None,
-            "leaky": split.leaky,
+            "neediest": config.neediest,
+            "leaky": split.leaky or any(finding.leak for finding in leaks),
+            "leaks": [finding.as_dict() for finding in leaks],
             "split": _describe(split),
+            "repeats": _repeat(area, fused, labels.fitted, duplicates, config, split, scoring),
             "counts": ledger.counts,
             "dropped": dict(ledger.dropped),
             "rows": rows,
             "warnings": ledger.warnings,
         },
         area=area,
+        tables=tables,
     )
+
+
+def _judge(leaks: Sequence[Finding], allowed: bool, ledger: Ledger) -> None:
+    """Stop at a leak unless it is allowed; put everything found among the warnings, which every output shows."""
+    stopping = [finding.what for finding in leaks if finding.leak]
+    if stopping and not allowed:
+        raise LeakError(f"{'; '.join(stopping)}. --allow-leaks goes on, and says so in the report")
+    ledger.warnings += [f"leak, allowed: {what}" for what in stopping]
+    ledger.warnings += [finding.what for finding in leaks if not finding.leak]
+
+
+def _repeat(
+    area: Area,
+    fused: Fused,
+    target: Matrix,
+    duplicates: NDArray[np.int64],
+    config: PredictConfig,
+    split: Split,
+    scoring: Scoring,
+) -> list[float | None]:
+    """Return R2 of the model under other deals of the same split, one for each repeat after the first."""
+    if config.repeats > 1 and not hasattr(split, "seed"):
+        raise InputError(f"{split.name} has only one way to part the regions; leave --repeats away")
+    values = []
+    for number in range(1, config.repeats):
+        other = replace(split, seed=config.seed + number)  # type: ignore[type-var]
+        folds = other.folds(area, area.regions[np.isfinite(target)], duplicates)
+        values.append(scoring.r2(cross_fit(fused, target, folds, _probe(config)))[0])
+    return values
+
+
+def _by_place(
+    scoring: Scoring, model: Predictions, regions: gpd.GeoDataFrame, groups: NDArray[np.int64]
+) -> pd.DataFrame:
+    """Return coverage and width of the intervals by block and, where regions have one, by group."""
+    places = {"block": groups.astype(object)}
+    if regions["group"].notna().all():
+        places["group"] = regions["group"].to_numpy(object)
+    rows = [{"kind": kind, **row} for kind, place in places.items() for row in scoring.by_place(model, place)]
+    return pd.DataFrame(rows)
+
+
+def _suggest(
+    fused: Fused, target: Matrix, make_probe: ProbeMaker, region_ids: pd.Series[str], number: int
+) -> pd.DataFrame:
+    """Return the unlabelled regions to survey next, among those that have every modality."""
+    whole = fused.present.all(1)
+    known, new = whole & np.isfinite(target), whole & ~np.isfinite(target)
+    if not new.any():
+        raise InputError("every region that has all modalities is labelled already; leave --suggest away")
+    names = tuple(fused.blocks)
+    probe = make_probe(fused.columns(names), int(known.sum()))
+    if not hasattr(probe, "posterior"):
+        raise InputError("--suggest needs a probe that knows how uncertain the whole map is; use --probe gp")
+    probe.fit(fused.stacked(names, known), target[known])
+    covariance, noise = probe.posterior(fused.stacked(names, new))
+    rows, gone = suggest(covariance, noise, number)
+    return as_frame(region_ids[new].to_numpy(object), rows, gone)
 
 
 def make_split(config: PredictConfig) -> Split:
@@ -205,41 +300,17 @@ def _scored_rows(
     return rows
 
 
-def _score(
-    labels: Labels, run: Predictions, scored: NDArray[np.bool_], groups: NDArray[np.int64], config: PredictConfig
-) -> dict[str, Any]:
-    bootstrap = BlockBootstrap(seed=config.seed)
-    blocks = groups[scored]
-    fitted_target, fitted = labels.fitted[scored], run.predicted[scored]
-    own_target, own = labels.own[scored], labels.to_own(fitted)
-    lower, upper = _interval(labels, run, config.level)
-    held = np.isfinite(lower[scored]) & np.isfinite(upper[scored])
-    inside = ((own_target >= lower[scored]) & (own_target <= upper[scored])).astype(np.float64)
-    return {
-        "n": int(scored.sum()),
-        "fitted": {n: bootstrap.estimate(m, fitted_target, fitted, blocks).as_list() for n, m in METRICS.items()},
-        "own": {n: bootstrap.estimate(m, own_target, own, blocks).as_list() for n, m in METRICS.items()},
-        "coverage": bootstrap.estimate(coverage, inside, inside, blocks).as_list() if held.all() else None,
-        "mean_width": float(np.mean((upper - lower)[scored])) if held.all() else None,
-    }
-
-
-def _interval(labels: Labels, run: Predictions, level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return lower and upper bounds of all rows, in the indicator's own unit."""
-    lower, upper = cross_conformal(labels.fitted, run.predicted, run.scale, run.fold, level)
-    return labels.to_own(lower), labels.to_own(upper)
-
-
 def _frame(
     area: Area,
-    embeddings: Embeddings | None,
     labels: Labels,
     model: Predictions,
+    interval: Interval,
+    support: NDArray[np.bool_],
     scored_folds: int,
     config: PredictConfig,
 ) -> gpd.GeoDataFrame:
     regions = area.regions
-    lower, upper = _interval(labels, model, config.level)
+    lower, upper = interval
     fold = pd.array(model.fold, dtype="Int64")
     fold[np.asarray((model.fold < 0) | (model.fold >= scored_folds))] = pd.NA
     images = area.images
@@ -256,26 +327,13 @@ def _frame(
             "upper": np.where(np.isfinite(upper), upper, np.nan),
             "level": config.level,
             "basis": model.basis,
+            # False: outside the support of the training data, where it is wiser to abstain.
+            "supported": support,
             "n_images": regions["region_id"].map(counts).fillna(0).astype(int).to_numpy(),
         },
         geometry=regions.geometry.to_numpy(),
         crs=regions.crs,
     )
-
-
-def _attainable_row(value: float) -> dict[str, Any]:
-    nothing: list[float | None] = [None, None, None]
-    blank = dict.fromkeys(METRICS, nothing)
-    return {
-        "name": "attainable",
-        "kind": "attainable",
-        "meaning": "1 - known noise variance / variance of the labels: what a perfect reader of the city would reach",
-        "n": None,
-        "fitted": {**blank, "r2": [round(value, 6), None, None]},
-        "own": blank,
-        "coverage": None,
-        "mean_width": None,
-    }
 
 
 def _describe(split: Split) -> dict[str, Any]:

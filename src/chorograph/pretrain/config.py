@@ -15,7 +15,9 @@ class PretrainConfig:
     area: Path = setting(help="the area folder, with images and captions")
     out: Path = setting(help="checkpoint folder to write; an earlier checkpoint there is replaced")
     objective: str = setting(
-        "coca", help="what is learnt: coca (contrast and captions) or clip", choices=("coca", "clip")
+        "coca",
+        help="what is learnt: coca (contrast and captions), clip (contrast), caption (captions alone)",
+        choices=("coca", "clip", "caption"),
     )
     model: str = setting(
         "coca-small", help="coca-small, clip-small, or an open_clip architecture: NAME or NAME/TAG (TAG is downloaded)"
@@ -43,6 +45,9 @@ class PretrainConfig:
     )
     precision: str = setting(
         "auto", help="fp32 or bf16 autocast; auto: bf16 on cuda, fp32 on cpu", choices=("auto", "fp32", "bf16")
+    )
+    shuffle_captions: bool = setting(
+        False, help="train each image with the captions of another: the control that says whether the pairing matters"
     )
     keep: str = setting(
         "last",

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from chorograph.area.errors import ChorographError
 from chorograph.area.stage import Progress
+from chorograph.metrics.retrieval import belonging, best_ranks, recalls
 from chorograph.models.coca import trim
 from chorograph.models.openclip import ImageTextModel
 from chorograph.pretrain.config import PretrainConfig
 from chorograph.pretrain.objectives import Objective, clamp_scale
 from chorograph.pretrain.pairs import Pairs, batches
-from chorograph.pretrain.validation import relevance, retrieval
 
 History = list[dict[str, Any]]
 
@@ -149,13 +149,13 @@ def validate(loaded: ImageTextModel, objective: Objective, held: Pairs, config: 
                 images.append(loaded.encode_pixels(pixels).float().cpu())
             for name, value in losses.items():
                 sums[name] += float(value) * len(rows)
-        texts, relevant = relevance(held.captions)
+        texts, pairs = belonging(held.captions)
         parts = [
             loaded.encode_texts(texts[start : start + config.batch_size]).float().cpu()
             for start in range(0, len(texts), config.batch_size)
         ]
-    found = retrieval(torch.cat(images).numpy(), torch.cat(parts).numpy(), relevant)
-    return {**{f"val_{name}": total / len(held) for name, total in sums.items()}, **found}
+    ranks = best_ranks(torch.cat(images).numpy(), torch.cat(parts).numpy(), pairs)
+    return {**{f"val_{name}": total / len(held) for name, total in sums.items()}, **recalls(ranks)}
 
 
 @contextmanager

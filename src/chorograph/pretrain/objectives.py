@@ -59,7 +59,9 @@ class CocaObjective:
     def check(self, model: nn.Module) -> None:
         """Raise `InputError` for a model without a decoder."""
         if not is_coca(model):
-            raise InputError("objective coca needs a CoCa architecture (coca-small, coca_ViT-B-32, ...); or use clip")
+            raise InputError(
+                f"objective {self.name} needs a CoCa architecture (coca-small, coca_ViT-B-32, ...); or use clip"
+            )
 
     def __call__(self, model: nn.Module, images: Tensor, tokens: Tensor) -> Losses:
         """Return `contrastive`, `captioning` and their weighted sum `loss`."""
@@ -67,7 +69,7 @@ class CocaObjective:
         pooled, image_tokens = towers._encode_image(images)
         text = encode_text(model, tokens)
         if text.tokens is None:  # a text tower that keeps its tokens to itself
-            raise InputError("objective coca needs a text tower that returns its tokens")
+            raise InputError(f"objective {self.name} needs a text tower that returns its tokens")
         logits = towers.text_decoder(image_tokens, text.tokens[:, :-1])
         contrastive = contrastive_loss(pooled, text.pooled, _scale(model))
         captioning = captioning_loss(logits, tokens[:, 1:])
@@ -75,7 +77,10 @@ class CocaObjective:
         return {"contrastive": contrastive, "captioning": captioning, "loss": loss}
 
 
-OBJECTIVES: dict[str, Objective] = {"coca": CocaObjective(), "clip": ClipObjective()}
+OBJECTIVES: dict[str, Objective] = {
+    objective.name: objective
+    for objective in (CocaObjective(), ClipObjective(), CocaObjective(contrastive_weight=0.0, name="caption"))
+}
 
 
 def objective(name: str) -> Objective:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,11 @@ class Pairs:
     def captions_at(self, rows: Sequence[int] | NDArray[np.int64], epoch: int, seed: int) -> list[str]:
         """Return the captions that these images are shown with in `epoch`."""
         return [self.captions[row][caption_of(len(self.captions[row]), row, epoch, seed)] for row in map(int, rows)]
+
+    def shuffled(self, seed: int) -> Pairs:
+        """Return the same images, each with all the captions of an image drawn at random without replacement."""
+        order = np.random.default_rng((seed, 4)).permutation(len(self))
+        return replace(self, captions=tuple(self.captions[row] for row in order))
 
 
 def caption_of(number: int, row: int, epoch: int, seed: int) -> int:

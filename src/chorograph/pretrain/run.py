@@ -21,7 +21,7 @@ from chorograph.models.weights import apply_weights, read_weights
 from chorograph.pretrain.config import PretrainConfig
 from chorograph.pretrain.loop import History, train
 from chorograph.pretrain.objectives import objective as objective_named
-from chorograph.pretrain.pairs import load_pairs
+from chorograph.pretrain.pairs import Pairs, load_pairs
 
 _LR_SCRATCH, _LR_TRAINED = 1e-3, 3e-5
 
@@ -67,6 +67,9 @@ def pretrain(
         progress=progress,
         scratch=config.out.parent,
     )
+    if config.shuffle_captions:
+        pairs = pairs.shuffled(config.seed)
+        ledger.warnings.append("captions were shuffled over the images: a control, not a model to use")
     loaded.model.to(config.device)
     lr = config.lr if config.lr is not None else _LR_TRAINED if trained_before else _LR_SCRATCH
     history = train(loaded, objective, pairs, held, config, lr=lr, progress=progress)
@@ -82,10 +85,15 @@ def pretrain(
         "wall_s": round(time.perf_counter() - started, 1),
     }
     card = _card(area, loaded, facts, history)
-    save_checkpoint(config.out, loaded, facts=facts, card=card, history=history)
+    save_checkpoint(config.out, loaded, facts=facts, card=card, history=history, seen=_hashes(area, pairs))
     ledger.facts["held out"] = how
     ledger.facts["last epoch"] = history[-1]
     return PretrainResult(config.out, loaded, history, how)
+
+
+def _hashes(area: Area, pairs: Pairs) -> list[str]:
+    images = area.images
+    return images.loc[images["image_id"].isin(pairs.image_ids) & images["sha256"].notna(), "sha256"].tolist()
 
 
 def _start(area: Area, config: PretrainConfig) -> tuple[ImageTextModel, bool]:
@@ -139,6 +147,7 @@ def _card(area: Area, loaded: ImageTextModel, facts: dict[str, Any], history: Hi
     )
     made_up = "The area is **synthetic**: nothing here says anything about a real place.\n\n" if area.synthetic else ""
     settings = facts["settings"]
+    shuffled = "**A control**: captions were shuffled over the images.\n\n" if settings["shuffle_captions"] else ""
     return f"""# {loaded.architecture} on {area.title}
 
 A {kind} ({loaded.architecture}, {parameters:,} parameters), objective {facts["objective"]}, trained by chorograph
@@ -146,7 +155,7 @@ A {kind} ({loaded.architecture}, {parameters:,} parameters), objective {facts["o
 {facts["counts"]["captions trained on"]:,} captions for {settings["epochs"]} epochs
 (learning rate {settings["lr"]:g}, batch {settings["batch_size"]}, seed {facts["seed"]}).
 
-{made_up}## Data
+{shuffled}{made_up}## Data
 
 {sources or "- the area names no sources"}
 

@@ -63,7 +63,7 @@ def parity(run: Run, source: ColumnDataSource, *, width: int = 500, height: int 
             BoxSelectTool(), PanTool(), WheelZoomTool(modifiers={"ctrl": True}), TapTool(), ResetTool(), SaveTool(),
         ], toolbar_location="right", x_axis_label=f"truth, {unit}", y_axis_label=f"predicted, {unit}",
     )  # fmt: skip
-    _style(plot)
+    style(plot)
     marks = tick_labels((log_ticks if log else ticks)(low, high))
     for axis in (plot.xaxis[0], plot.yaxis[0]):
         _mark(axis, marks)
@@ -107,7 +107,7 @@ def r2_chart(rows: list[Row], *, width: int = 600) -> figure:
         x_range=Range1d(start=floor - 0.06 * (1 - floor), end=1.0), y_range=FactorRange(factors=names[::-1]), tools="",
         toolbar_location=None, x_axis_label="R², 1 is perfect, 0 is no better than the mean",
     )  # fmt: skip
-    _style(plot)
+    style(plot)
     plot.ygrid.visible = False
     plot.yaxis.major_label_text_font_size = "13px"
     plot.yaxis.major_tick_line_color = None
@@ -154,7 +154,8 @@ def _mark(axis: Any, marks: dict[float, str]) -> None:
     axis.major_label_overrides = marks
 
 
-def _style(plot: figure) -> None:
+def style(plot: figure) -> None:
+    """Give a plot the page's quiet lines and readable labels."""
     plot.toolbar.logo = None
     plot.outline_line_color = "#c5ccd3"
     plot.grid.grid_line_color = "#e8ebee"

@@ -20,6 +20,8 @@ from markupsafe import Markup
 from chorograph.area.files import atomic_path
 from chorograph.area.splits import LEAKY
 from chorograph.report.charts import parity, r2_chart
+from chorograph.report.decisions import ablation, reached, suggestions
+from chorograph.report.explanation import read_explanation
 from chorograph.report.maps import Maps, draw_maps, region_source, shapes
 from chorograph.report.numbers import NBSP, ROBUST, Quantity, plain
 from chorograph.report.run import Estimate, Row, Run, Scores, read_run
@@ -68,8 +70,13 @@ def render(run: Run) -> str:
     maps = draw_maps(run, outlines, source) if outlines else None
     points = parity(run, source)
     gallery = sample_tiles(run)
+    explanation, missing = read_explanation(run, quantity)
+    notes += [missing] if missing else []
     rows = sorted_rows(scores)
     figures: dict[str, Model] = {"parity": points.plot, "r2": r2_chart(rows), **(maps.figures if maps else {})}
+    help_reached = reached(run)
+    if help_reached is not None:
+        figures["reached"] = help_reached.plot
     script, drawn = components(figures, wrap_script=False)
     context = {
         "title": indicator_title(scores),
@@ -90,8 +97,12 @@ def render(run: Run) -> str:
         "figures": {name: Markup(div) for name, div in drawn.items()},  # noqa: S704 - bokeh's own, ids only
         "parity": points,
         "table": _table(scores, rows, quantity),
+        "reached": help_reached,
+        "ablation": ablation(run.path),
+        "suggestions": suggestions(run),
         "groups": _groups(run, gallery, quantity),
         "skipped": dict(gallery.skipped),
+        "explanation": explanation,
         "split_text": split_text(scores.split),
         "split": {key: value for key, value in scores.split.items() if value is not None},
         "counts": {key.replace("_", " "): value for key, value in scores.counts.items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ class Row:
     own: Mapping[str, Estimate | None]
     coverage: Estimate | None
     mean_width: float | None
+    decision: Mapping[str, Estimate | None] = field(default_factory=dict)
+    cost_curve: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Scores:
     dropped: Mapping[str, Any]
     rows: tuple[Row, ...]
     warnings: tuple[str, ...]
+    neediest: str = "low"
+    repeats: tuple[float, ...] = ()
 
     @property
     def short_unit(self) -> str:
@@ -162,6 +166,8 @@ def read_scores(path: Path) -> Scores:
             dropped=dict(content.get("dropped", {})),
             rows=tuple(_row(row) for row in content["rows"]),
             warnings=tuple(str(warning) for warning in content["warnings"]),
+            neediest=str(content.get("neediest", "low")),
+            repeats=tuple(float(value) for value in content.get("repeats", ()) if value is not None),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -186,6 +192,8 @@ def _row(content: Mapping[str, Any]) -> Row:
         own={metric: _estimate(content["own"].get(metric)) for metric in _METRICS},
         coverage=_estimate(content.get("coverage")),
         mean_width=_finite(content.get("mean_width")),
+        decision={name: _estimate(triple) for name, triple in content.get("decision", {}).items()},
+        cost_curve=tuple((float(served), float(found)) for served, found in content.get("cost_curve", ())),
     )
 
 

@@ -21,6 +21,7 @@ def report(config: ReportConfig, progress: Progress) -> Outcome:
         ledger.outputs.append(write_report(config.run, out))
 
     inputs = [config.run / name for name in ("predictions.parquet", "scores.json", "manifest.json")]
+    inputs.append(config.run / "explanation" / "explanation.json")
     # Sample tiles, title and licences are the area's.
     inputs += [area / name for name in ("area.toml", "images.parquet", "regions.parquet")]
     manifest = out.with_suffix(".manifest.json")

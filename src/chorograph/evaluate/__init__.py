@@ -1,0 +1,1 @@
+"""Judging models: zero-shot classification, retrieval, probes, localisation, captions, published suites."""

@@ -1,0 +1,41 @@
+"""Image-text retrieval on a data set with several captions an image."""
+
+from __future__ import annotations
+
+from chorograph.area.stage import Ledger, Progress, silent
+from chorograph.evaluate.encoding import Encoded
+from chorograph.evaluate.zero_shot import encode_distinct
+from chorograph.metrics.regression import BlockBootstrap, Estimate
+from chorograph.metrics.retrieval import belonging, retrieval
+from chorograph.models.registry import ImageTextEncoder
+
+
+def evaluate_retrieval(
+    encoder: ImageTextEncoder,
+    encoded: Encoded,
+    ledger: Ledger,
+    *,
+    shared: bool = True,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> dict[str, Estimate]:
+    """Return the recalls of encoded images and their captions, each with its interval.
+
+    With `shared`, files of the same bytes are one image, and a caption that several images bear is right for all of
+    them. Without, as published tables count, every file and every row of captions stands for itself, and its copies
+    elsewhere are wrong answers; a tie with one counts against the model. Both kinds of duplicates are counted.
+    """
+    captions: dict[str, list[str]] = {}
+    for number, (example, digest) in enumerate(zip(encoded.examples, encoded.sha256, strict=True)):
+        captions.setdefault(digest if shared else str(number), []).extend(example.captions)
+    first = {digest: row for row, digest in reversed(list(enumerate(encoded.sha256)))}
+    rows = [first[digest] for digest in captions] if shared else list(range(len(encoded.examples)))
+    texts, pairs = belonging(list(captions.values()), shared=shared)
+    said = [text for of_image in captions.values() for text in of_image]
+    within = sum(len(of_image) - len(set(of_image)) for of_image in captions.values())
+    ledger.count("captions", len(said))
+    ledger.count("captions repeated for the same image", within)
+    ledger.count("captions of several images", len(said) - within - len(set(said)))
+    ledger.count("identical images", len(encoded.examples) - len(first))
+    text_features = encode_distinct(encoder, texts, progress=progress)
+    return retrieval(encoded.vectors[rows], text_features, pairs, BlockBootstrap(seed=seed))

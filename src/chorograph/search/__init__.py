@@ -1,0 +1,1 @@
+"""Search: a place by words, on a map."""
