@@ -124,13 +124,12 @@ def test_duplicates_are_shared_or_stand_alone(data: Path, models: dict[str, str]
     assert shared["counts"]["identical images"] == 1
     separate = call("evaluate", "retrieval", *words, "--duplicates", "separate", "--out", tmp_path / "separate")
     assert separate["counts"]["captions repeated for the same image"] == 0
-    rows = {row[1]: float(row[2]) for row in separate["facts"]["table"]["rows"]}
-    # Every caption is also another image's, and ties with it: as published tables count, none can be first.
-    assert rows["image_to_text_recall@1"] == 0
-    assert (
-        rows["image_to_text_recall@1"]
-        < {row[1]: float(row[2]) for row in shared["facts"]["table"]["rows"]}["image_to_text_recall@10"]
-    )
+    strict, published = json.loads((tmp_path / "separate" / "scores.json").read_text())["rows"]
+    # Every caption is also another image's, and ties with it: none can be first, but by luck.
+    assert (strict["name"], published["name"]) == ("retrieval", "published arithmetic")
+    assert strict["scores"]["image_to_text_recall@1"][0] == 0
+    for score, (value, _, _) in strict["scores"].items():
+        assert published["scores"][score][0] >= value
     assert shared["config"]["duplicates"] == "shared"
 
 

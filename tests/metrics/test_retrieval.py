@@ -6,7 +6,15 @@ from numpy.typing import NDArray
 
 from chorograph.metrics import retrieval as module
 from chorograph.metrics.regression import BlockBootstrap
-from chorograph.metrics.retrieval import Belonging, Ranks, belonging, best_ranks, recall, recalls, retrieval
+from chorograph.metrics.retrieval import (
+    Belonging,
+    BothRanks,
+    Ranks,
+    belonging,
+    best_ranks,
+    recall_intervals,
+    recalls,
+)
 
 
 def _floats(values: object) -> NDArray[np.float32]:
@@ -37,11 +45,11 @@ def test_ranks_of_a_worked_example() -> None:
     """FACTS 9.1.7: the scores are the image features when every text is a unit vector."""
     scores = _floats([[0.9, 0.1, 0.2], [0.8, 0.3, 0.1], [0.2, 0.4, 0.5]])
     ranks = best_ranks(scores, np.eye(3, dtype=np.float32), _one_each(3))
-    assert ranks.image_to_text.tolist() == [1, 2, 1]
-    assert ranks.image_to_text.mean() == pytest.approx(1.3333, abs=1e-4)
-    assert np.median(ranks.image_to_text) == 1
-    assert recall(ranks.image_to_text)[1] == pytest.approx(0.6667, abs=1e-4)
-    assert ranks.text_to_image.tolist() == [1, 2, 1]
+    assert ranks.image_to_text.against.tolist() == [1, 2, 1]
+    assert ranks.image_to_text.against.mean() == pytest.approx(1.3333, abs=1e-4)
+    assert np.median(ranks.image_to_text.against) == 1
+    assert ranks.image_to_text.within(1).mean() == pytest.approx(0.6667, abs=1e-4)
+    assert ranks.text_to_image.against.tolist() == [1, 2, 1]
 
 
 def test_a_worked_example_of_two_captions_an_image() -> None:
@@ -49,8 +57,8 @@ def test_a_worked_example_of_two_captions_an_image() -> None:
     pairs = Belonging(2, 4, np.array([0, 0, 1, 1]), np.arange(4))
     texts = _floats([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.6, 0.4]])
     ranks = best_ranks(np.eye(2, dtype=np.float32), texts, pairs)
-    assert recall(ranks.image_to_text, (1, 2)) == {1: 1.0, 2: 1.0}
-    assert recall(ranks.text_to_image, (1, 2)) == {1: 0.5, 2: 1.0}
+    assert [ranks.image_to_text.within(cut).mean() for cut in (1, 2)] == [1.0, 1.0]
+    assert [ranks.text_to_image.within(cut).mean() for cut in (1, 2)] == [0.5, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -60,13 +68,13 @@ def test_a_worked_example_of_two_captions_an_image() -> None:
 def test_mean_recall_is_the_mean_of_the_six(six: tuple[float, ...], mean: float) -> None:
     """FACTS 9.7.2: of 10,000 images and texts, as many are found within 1, 5 and 10 as the published shares say."""
 
-    def ranks(shares: tuple[float, ...]) -> NDArray[np.int64]:
+    def ranks(shares: tuple[float, ...]) -> Ranks:
         found = np.full(10_000, 11)
         for cut, share in sorted(zip((1, 5, 10), shares, strict=True), reverse=True):
             found[: round(100 * share)] = cut
-        return found
+        return Ranks(found, np.zeros_like(found), np.ones_like(found))
 
-    found = recalls(Ranks(ranks(six[:3]), ranks(six[3:])))
+    found = recalls(BothRanks(ranks(six[:3]), ranks(six[3:])))
     assert list(found.values())[:6] == pytest.approx([share / 100 for share in six])
     # The published six are rounded to 0.01, and so is their mean.
     assert 100 * found["mean_recall"] == pytest.approx(mean, abs=0.0051)
@@ -90,7 +98,9 @@ def test_ranks_equal_brute_force_in_a_thousand_cases(monkeypatch: pytest.MonkeyP
         else:
             images, texts = (_floats(rng.standard_normal((k, dim)) - 1) for k in (n, m))
         ranks = best_ranks(images, texts, pairs)
-        assert (ranks.image_to_text.tolist(), ranks.text_to_image.tolist()) == _brute(images, texts, pairs), case
+        assert (ranks.image_to_text.against.tolist(), ranks.text_to_image.against.tolist()) == _brute(
+            images, texts, pairs
+        ), case
         scores = images @ texts.T
         ties += len(np.unique(scores)) < scores.size
         negatives += bool((scores.max(1) < 0).any())
@@ -105,8 +115,8 @@ def test_ranks_are_those_of_scikit_learn_where_nothing_ties() -> None:
     rng = np.random.default_rng(0)
     images, texts = (_floats(rng.standard_normal((40, 6))) for _ in range(2))
     ranks = best_ranks(images, texts, _one_each(40))
-    assert ranks.image_to_text.mean() == pytest.approx(coverage_error(np.eye(40), images @ texts.T))
-    assert ranks.text_to_image.mean() == pytest.approx(coverage_error(np.eye(40), texts @ images.T))
+    assert ranks.image_to_text.against.mean() == pytest.approx(coverage_error(np.eye(40), images @ texts.T))
+    assert ranks.text_to_image.against.mean() == pytest.approx(coverage_error(np.eye(40), texts @ images.T))
 
 
 def test_equal_vectors_tie_however_the_product_rounds() -> None:
@@ -118,12 +128,31 @@ def test_equal_vectors_tie_however_the_product_rounds() -> None:
     other = np.concatenate([np.arange(300), (np.arange(300) + 1) % 300])
     ranks = best_ranks(images, texts, Belonging(300, 600, other, np.arange(600)))
     alone = best_ranks(images, distinct, _one_each(300))
-    assert (ranks.image_to_text >= 2).all()
-    assert (ranks.text_to_image[:300] == alone.text_to_image).all()
+    assert (ranks.image_to_text.against >= 2).all()
+    assert (ranks.text_to_image.against[:300] == alone.text_to_image.against).all()
     twins = np.concatenate([images, images])
     each = np.concatenate([np.arange(300), np.roll(np.arange(300), 1)])
     ranks = best_ranks(twins, distinct, Belonging(600, 300, np.arange(600), each))
-    assert (ranks.text_to_image >= 2).all()
+    assert (ranks.text_to_image.against >= 2).all()
+
+
+def test_ties_at_random_are_what_shuffled_sorting_comes_to() -> None:
+    rng = np.random.default_rng(2)
+    images, texts = (_floats(rng.integers(-1, 2, (k, 3))) for k in (7, 20))
+    owner = np.r_[np.arange(7), rng.integers(7, size=13)]
+    pairs = Belonging(7, 20, owner, np.arange(20))
+    ranks, scores = best_ranks(images, texts, pairs).image_to_text, images @ texts.T
+    assert ranks.tied.max() > 1
+    assert ranks.own.max() > 1
+    found = np.zeros((4, 7))
+    for _ in range(4000):
+        order = rng.permutation(20)
+        ranked = order[np.argsort(-scores[:, order], axis=1, kind="stable")]
+        mine = owner[ranked] == np.arange(7)[:, None]
+        found += [mine[:, :cut].any(1) for cut in (1, 2, 5, 20)]
+    expected = [ranks.within(cut, ties_at_random=True) for cut in (1, 2, 5, 20)]
+    np.testing.assert_allclose(expected, found / 4000, atol=0.03)
+    assert (expected[1] >= ranks.within(2)).all()
 
 
 def test_equal_scores_for_all_earn_nothing() -> None:
@@ -154,8 +183,9 @@ def test_intervals_hold_the_value_and_shrink_with_the_images() -> None:
     for number in (40, 640):
         images = _floats(rng.standard_normal((number, 8)))
         texts = images + _floats(rng.standard_normal((number, 8)))
-        found = retrieval(images, texts, _one_each(number), BlockBootstrap(replicates=400))
-        assert found.keys() == recalls(best_ranks(images, texts, _one_each(number))).keys()
+        ranks = best_ranks(images, texts, _one_each(number))
+        found = recall_intervals(ranks, _one_each(number), BlockBootstrap(replicates=400))
+        assert {name: estimate.value for name, estimate in found.items()} == recalls(ranks)
         assert all(e.lower <= e.value <= e.upper for e in found.values())
         estimate = found["text_to_image_recall@10"]
         widths.append((estimate.upper - estimate.lower) / np.sqrt(estimate.value * (1 - estimate.value) / number))

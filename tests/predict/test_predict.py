@@ -19,7 +19,10 @@ from chorograph.area.folder import Area, AreaDraft
 from chorograph.area.stage import Ledger
 from chorograph.embed.vectors import Embeddings
 from chorograph.models.registry import SEEN
+from chorograph.predict.config import PROBES
+from chorograph.predict.conformal import METHODS
 from chorograph.predict.labels import read_labels
+from chorograph.predict.probes import PROBE_NAMES
 
 SIDE = 14
 
@@ -263,3 +266,22 @@ def test_the_mlp_has_the_published_number_of_parameters() -> None:
     again = UrbanClipMlp(epochs=2).fit(X, X[:, 0])
     assert np.array_equal(fitted.predict(X), again.predict(X))
     assert not np.array_equal(fitted.predict(X), UrbanClipMlp(epochs=2, seed=1).fit(X, X[:, 0]).predict(X))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"probe": "boosting"},
+        {"probe": "stack"},
+        {"probe": "ridge", "kriging": True, "modalities": "image,location"},
+        {"probe": "ridge", "pooling": "attention"},
+    ],
+)
+def test_every_probe_finds_what_imagery_knows(tmp_path: Path, settings: dict[str, Any]) -> None:
+    area, embeddings = _area(tmp_path / "area")
+    assert _predict(area, embeddings, **settings).r2 > 0.6
+
+
+def test_the_settings_name_every_probe_and_interval() -> None:
+    assert set(PROBES) == set(PROBE_NAMES)
+    assert METHODS == ("cross", "split", "quantile")

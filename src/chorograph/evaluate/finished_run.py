@@ -21,9 +21,9 @@ from chorograph.embed.vectors import Embeddings
 from chorograph.models.registry import FittedEncoder, ImageEncoder, load_encoder, parts_of, resolve
 from chorograph.predict.config import PredictConfig
 from chorograph.predict.crossfit import Fused
-from chorograph.predict.explain import HeldOutModel, PooledTiles, Vector, fit_held_out, own_share, pool, probe_of
+from chorograph.predict.explain import HeldOutModel, PooledTiles, Vector, fit_held_out, own_share, pool
 from chorograph.predict.labels import Labels, read_labels
-from chorograph.predict.run import make_split, read_modalities
+from chorograph.predict.run import make_split, probe_maker, read_modalities
 
 #: Added to the seed of re-drawn weights: a training's seed also drew the weights that it began with.
 _OTHER_WEIGHTS = 1_000_003
@@ -54,7 +54,7 @@ class FinishedRun:
     def fit(self, target: Vector | None = None, keep: NDArray[np.bool_] | None = None) -> HeldOutModel:
         """Fit the run's probes again; to other labels (n,), or on the regions of `keep` (n,) alone, where given."""
         labels = self.labels.fitted if target is None else target
-        return fit_held_out(self.fused, labels, self.folds, probe_of(self.config), keep=keep)
+        return fit_held_out(self.fused, labels, self.folds, probe_maker(self.config), keep=keep)
 
     def predicted(self, model: HeldOutModel, region: int) -> float:
         """Return what the model says of a region as it is, in the fitted unit."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.evaluate.encoding import Encoded
-from chorograph.evaluate.zero_shot import encode_distinct
+from chorograph.evaluate.zero_shot import PUBLISHED, encode_distinct
 from chorograph.metrics.regression import BlockBootstrap, Estimate
-from chorograph.metrics.retrieval import belonging, retrieval
+from chorograph.metrics.retrieval import belonging, best_ranks, recall_intervals
 from chorograph.models.registry import ImageTextEncoder
 
 
@@ -18,12 +18,13 @@ def evaluate_retrieval(
     shared: bool = True,
     seed: int = 0,
     progress: Progress = silent,
-) -> dict[str, Estimate]:
-    """Return the recalls of encoded images and their captions, each with its interval.
+) -> dict[str, dict[str, Estimate]]:
+    """Return the recalls of encoded images and their captions, each with its interval, as one or two rows.
 
     With `shared`, files of the same bytes are one image, and a caption that several images bear is right for all of
-    them. Without, as published tables count, every file and every row of captions stands for itself, and its copies
-    elsewhere are wrong answers; a tie with one counts against the model. Both kinds of duplicates are counted.
+    them. Without, every file and every row of captions stands for itself, and its copies elsewhere are wrong answers
+    that tie with it: against the model in the row `retrieval`, at random in `published arithmetic`, which is what a
+    library's sorting comes to. Both kinds of duplicates are counted.
     """
     captions: dict[str, list[str]] = {}
     for number, (example, digest) in enumerate(zip(encoded.examples, encoded.sha256, strict=True)):
@@ -38,4 +39,8 @@ def evaluate_retrieval(
     ledger.count("captions of several images", len(said) - within - len(set(said)))
     ledger.count("identical images", len(encoded.examples) - len(first))
     text_features = encode_distinct(encoder, texts, progress=progress)
-    return retrieval(encoded.vectors[rows], text_features, pairs, BlockBootstrap(seed=seed))
+    ranks, bootstrap = best_ranks(encoded.vectors[rows], text_features, pairs), BlockBootstrap(seed=seed)
+    found = {"retrieval": recall_intervals(ranks, pairs, bootstrap)}
+    if not shared:
+        found[PUBLISHED] = recall_intervals(ranks, pairs, bootstrap, ties_at_random=True)
+    return found

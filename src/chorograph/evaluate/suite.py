@@ -97,10 +97,9 @@ def _zero_shot(run: _Run, path: Path, ledger: Ledger) -> tuple[Scores, dict[str,
 def _retrieval(run: _Run, path: Path, ledger: Ledger) -> tuple[Scores, dict[str, Any]]:
     examples = read_captioned(path, ledger)
     encoded = encode_examples(run.encoder, examples, ledger, skip_bad=run.skip_bad, progress=run.progress)
-    scores = evaluate_retrieval(run.encoder, encoded, ledger, shared=False, seed=run.seed, progress=run.progress)
-    facts = {"duplicates": "separate"}
-    rows = {"retrieval": scores}
-    return scores, account("retrieval", run.encoder, encoded, path, rows, ledger, seen=run.seen, **facts)
+    rows = evaluate_retrieval(run.encoder, encoded, ledger, shared=False, seed=run.seed, progress=run.progress)
+    result = account("retrieval", run.encoder, encoded, path, rows, ledger, seen=run.seen, duplicates="separate")
+    return rows[PUBLISHED], result
 
 
 def _localization(run: _Run, path: Path, ledger: Ledger) -> tuple[Scores, dict[str, Any]]:

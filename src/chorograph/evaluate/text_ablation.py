@@ -30,9 +30,8 @@ from chorograph.models.openclip import ImageTextModel, new_model
 from chorograph.models.weights import weights_digest
 from chorograph.predict.config import PredictConfig
 from chorograph.predict.crossfit import Fused, cross_fit
-from chorograph.predict.explain import probe_of
 from chorograph.predict.labels import Labels, read_labels
-from chorograph.predict.run import make_split, read_modalities
+from chorograph.predict.run import make_split, probe_maker, read_modalities
 from chorograph.pretrain.config import PretrainConfig
 from chorograph.pretrain.stage import pretrain
 
@@ -243,7 +242,7 @@ def _predict(
     if missing := [name for name in names if name not in blocks]:
         raise InputError(f"{area.path} has no {missing[0]} features; it has {', '.join(blocks)}")
     fused = Fused({name: blocks[name] for name in names})
-    predicted = cross_fit(fused, labels.fitted, folds, probe_of(asked)).predicted
+    predicted = cross_fit(fused, labels.fitted, folds, probe_maker(asked)).predicted
     return np.where(fused.present.all(1), predicted, np.nan)
 
 

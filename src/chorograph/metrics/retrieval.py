@@ -2,6 +2,7 @@
 
 The rank of a row counts, from 1, the columns that do not belong to it and score higher or the same: a tie counts
 against the model, whatever the sign of the similarities, so that a model that gives all the same score earns nothing.
+Published code leaves ties to how a library sorts; what that comes to, ties broken at random, is given beside.
 """
 
 from __future__ import annotations
@@ -53,10 +54,33 @@ class Belonging:
 
 @dataclass(frozen=True)
 class Ranks:
-    """The rank, from 1, of the best text of each image and of the best image of each text."""
+    """The rank of the best column of each row (n,), ties `against` the model, and who shares that column's score.
 
-    image_to_text: Indices
-    text_to_image: Indices
+    `tied` counts the columns that do not belong to the row and score the same, `own` those that belong to it and do.
+    """
+
+    against: Indices
+    tied: Indices
+    own: Indices
+
+    def within(self, cut: int, *, ties_at_random: bool = False) -> NDArray[np.float64]:
+        """Return whether each row's rank is at most `cut`: 0 or 1; with ties at random, the probability that it is."""
+        if not ties_at_random:
+            return (self.against <= cut).astype(np.float64)
+        places = cut - (self.against - self.tied - 1)
+        missed = (places > 0).astype(np.float64)
+        for place in range(cut):
+            drawn = np.maximum(self.tied - place, 0) / np.maximum(self.tied + self.own - place, 1)
+            missed = np.where(place < places, missed * drawn, missed)
+        return np.asarray(np.where(places > 0, 1 - missed, 0.0))
+
+
+@dataclass(frozen=True)
+class BothRanks:
+    """The ranks of texts for each image, and of images for each text."""
+
+    image_to_text: Ranks
+    text_to_image: Ranks
 
 
 def belonging(captions: Sequence[Sequence[str]], *, shared: bool = True) -> tuple[list[str], Belonging]:
@@ -75,7 +99,7 @@ def belonging(captions: Sequence[Sequence[str]], *, shared: bool = True) -> tupl
     return list(known), Belonging(len(captions), len(known), pairs[:, 0], pairs[:, 1])
 
 
-def best_ranks(image_features: Features, text_features: Features, pairs: Belonging) -> Ranks:
+def best_ranks(image_features: Features, text_features: Features, pairs: Belonging) -> BothRanks:
     """Return the exact ranks in both directions, from one pass over blocks of similarities.
 
     Memory is the features, their distinct rows and one block. Equal feature rows are multiplied once and compared by
@@ -94,7 +118,7 @@ def best_ranks(image_features: Features, text_features: Features, pairs: Belongi
     own = _similarities(images.features, texts.features, at_image, at_text)
     score = own[of_pair]
     best_of_image, best_of_text = _best(score, pairs.image, pairs.images), _best(score, pairs.text, pairs.texts)
-    at_least_image, at_least_text = np.zeros(pairs.images, dtype=np.int64), np.zeros(pairs.texts, dtype=np.int64)
+    of_image, of_text = _Counts.zeros(pairs.images), _Counts.zeros(pairs.texts)
     for a in images.chunks(_IMAGES):
         first, last = np.searchsorted(at_image, (a.start, a.stop))
         for b in texts.chunks(_TEXTS):
@@ -102,49 +126,75 @@ def best_ranks(image_features: Features, text_features: Features, pairs: Belongi
             held = first + np.flatnonzero((at_text[first:last] >= b.start) & (at_text[first:last] < b.stop))
             block[at_image[held] - a.start, at_text[held] - b.start] = own[held]
             block = b.spread(a.spread(block, 0), 1)
-            at_least_image[a.rows] += _count_across(block >= best_of_image[a.rows, None])
-            at_least_text[b.rows] += _count_down(block >= best_of_text[b.rows])
-    # What belongs to a row and reaches its best was counted with the rest.
-    at_least_image -= np.bincount(pairs.image[score >= best_of_image[pairs.image]], minlength=pairs.images)
-    at_least_text -= np.bincount(pairs.text[score >= best_of_text[pairs.text]], minlength=pairs.texts)
-    return Ranks(at_least_image + 1, at_least_text + 1)
+            bar = best_of_image[a.rows, None]
+            of_image.add(a.rows, _count_across(block >= bar), _count_across(block > bar))
+            of_text.add(b.rows, _count_down(block >= best_of_text[b.rows]), _count_down(block > best_of_text[b.rows]))
+    return BothRanks(
+        of_image.ranks(pairs.image[score == best_of_image[pairs.image]]),
+        of_text.ranks(pairs.text[score == best_of_text[pairs.text]]),
+    )
 
 
-def recall(ranks: Indices, cuts: Sequence[int] = CUTS) -> dict[int, float]:
-    """Return the share of ranks within each cut."""
-    return {cut: float((ranks <= cut).mean()) for cut in cuts}
-
-
-def recalls(ranks: Ranks, cuts: Sequence[int] = CUTS) -> dict[str, float]:
+def recalls(ranks: BothRanks, *, ties_at_random: bool = False) -> dict[str, float]:
     """Return `image_to_text_recall@k`, `text_to_image_recall@k` and their mean, `mean_recall`."""
-    found = {f"{way}_recall@{cut}": v for way in WAYS for cut, v in recall(getattr(ranks, way), cuts).items()}
+    found = {
+        f"{way}_recall@{cut}": float(getattr(ranks, way).within(cut, ties_at_random=ties_at_random).mean())
+        for way in WAYS
+        for cut in CUTS
+    }
     return {**found, "mean_recall": float(np.mean(list(found.values())))}
 
 
-def retrieval(
-    image_features: Features, text_features: Features, pairs: Belonging, bootstrap: BlockBootstrap
+def recall_intervals(
+    ranks: BothRanks, pairs: Belonging, bootstrap: BlockBootstrap, *, ties_at_random: bool = False
 ) -> dict[str, Estimate]:
     """Return the recalls of `recalls`, each with its 95 % interval.
 
     Images are resampled, each with its texts (a text of several images in equal parts with each); what is searched
     stays whole, as a rank is one among all. A single image has no interval.
     """
-    ranks = best_ranks(image_features, text_features, pairs)
     share = 1 / np.bincount(pairs.text, minlength=pairs.texts)[pairs.text]
-    hits = [
-        *((ranks.image_to_text <= cut).astype(np.float64) for cut in CUTS),
-        *(np.bincount(pairs.image, share * (ranks.text_to_image <= cut)[pairs.text], pairs.images) for cut in CUTS),
-    ]
-    texts = np.bincount(pairs.image, share, pairs.images)
-    sizes = np.stack([np.ones(pairs.images)] * len(CUTS) + [texts] * len(CUTS), axis=1)
-    found = np.stack(hits, axis=1)
-    drawn = np.concatenate([(w @ found) / (w @ sizes) for w in bootstrap.weights(np.arange(pairs.images))])
+    texts = np.bincount(pairs.image, share, pairs.images).astype(np.float64)
+    found: list[NDArray[np.float64]] = []
+    sizes: list[NDArray[np.float64]] = []
+    for cut in CUTS:
+        found.append(ranks.image_to_text.within(cut, ties_at_random=ties_at_random))
+        sizes.append(np.ones(pairs.images))
+    for cut in CUTS:
+        hits = ranks.text_to_image.within(cut, ties_at_random=ties_at_random)
+        found.append(np.bincount(pairs.image, share * hits[pairs.text], pairs.images).astype(np.float64))
+        sizes.append(texts)
+    hit, size = np.stack(found, axis=1), np.stack(sizes, axis=1)
+    drawn = np.concatenate([(w @ hit) / (w @ size) for w in bootstrap.weights(np.arange(pairs.images))])
     drawn = np.column_stack([drawn, drawn.mean(axis=1)])
     lower, upper = np.percentile(drawn, [2.5, 97.5], axis=0).tolist()
     if pairs.images < 2:
         lower = upper = [np.nan] * len(lower)
-    named = recalls(ranks).items()
+    named = recalls(ranks, ties_at_random=ties_at_random).items()
     return {name: Estimate(value, a, b) for (name, value), a, b in zip(named, lower, upper, strict=True)}
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """How many columns reach the best of each row, and how many exceed it."""
+
+    reach: Indices
+    exceed: Indices
+
+    @classmethod
+    def zeros(cls, rows: int) -> _Counts:
+        """Begin counting."""
+        return cls(np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64))
+
+    def add(self, rows: Indices, reach: Indices, exceed: Indices) -> None:
+        """Count another block of columns."""
+        self.reach[rows] += reach
+        self.exceed[rows] += exceed
+
+    def ranks(self, best_of: Indices) -> Ranks:
+        """Return the ranks; `best_of` names the row of each belonging column that scores its best."""
+        own = np.bincount(best_of, minlength=len(self.reach))
+        return Ranks(self.reach - own + 1, self.reach - self.exceed - own, own)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 from chorograph.area.config import setting
 
 MODALITIES = ("image", "context", "location", "shape", "poi", "graph")
+PROBES = ("gp", "ridge", "boosting", "stack", "mlp", "knowcl-mlp")
+POOLINGS = ("mean", "mean+std", "attention")
 #: What a run uses unless told otherwise; on King County the others added nothing to these (docs/findings.md).
 STANDARD = ("image", "context", "location")
 
@@ -37,8 +39,11 @@ class PredictConfig:
         "standard",
         help=f"comma-separated, of {', '.join(MODALITIES)}; all; standard: image, context (imagery around), location",
     )
-    probe: str = setting("gp", help="what is fitted on the features: gp, ridge or mlp", choices=("gp", "ridge", "mlp"))
-    pooling: str = setting("mean", help="how image vectors become a region's", choices=("mean", "mean+std"))
+    probe: str = setting("gp", help=f"what is fitted on the features: {', '.join(PROBES)}", choices=PROBES)
+    kriging: bool = setting(False, help="krige what the probe leaves unexplained, by location")
+    pooling: str = setting(
+        "mean", help="how image vectors become a region's: mean, mean+std, attention", choices=POOLINGS
+    )
     level: float = setting(0.9, help="nominal coverage of the intervals")
     interval: str = setting(
         "cross",

@@ -24,7 +24,6 @@ from chorograph.predict.modalities import context_features
 if TYPE_CHECKING:
     import geopandas as gpd
 
-    from chorograph.predict.config import PredictConfig
 
 Vector = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -85,13 +84,6 @@ class HeldOutModel:
                 held = held + tiles.share[region] * (pooled - self.fused.blocks["image"][region])
             rows.append(held)
         return np.asarray(self.probes[int(self.fold[region])].predict(np.hstack(rows)), dtype=np.float64)
-
-
-def probe_of(config: PredictConfig) -> ProbeMaker:
-    """Return the maker of the probe that a run was asked for."""
-    from chorograph.predict.run import _probe
-
-    return _probe(config)
 
 
 def own_share(regions: gpd.GeoDataFrame, pooled: Matrix) -> Vector:

@@ -10,8 +10,6 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from chorograph.area.errors import InputError, LeakError, UnknownNameError
 from chorograph.area.splits import LEAKY, Folds, RandomFolds, SpatialBlocks, Split, duplicate_groups, parse_split
@@ -19,16 +17,15 @@ from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.metrics.regression import BlockBootstrap
 from chorograph.predict import modalities
 from chorograph.predict.ablation import ablate
+from chorograph.predict.attention import Tiles, with_attention
 from chorograph.predict.baselines import BASELINES, Baseline
 from chorograph.predict.config import MODALITIES, STANDARD, PredictConfig
 from chorograph.predict.conformal import shift_weights
 from chorograph.predict.crossfit import Fused, Matrix, Predictions, ProbeMaker, cross_fit
-from chorograph.predict.gaussian_process import GaussianProcess
 from chorograph.predict.labels import Labels, read_labels
 from chorograph.predict.leakage import Finding, look_for_leaks
-from chorograph.predict.mlp import UrbanClipMlp
+from chorograph.predict.probes import make_probe_maker
 from chorograph.predict.result import Prediction
-from chorograph.predict.ridge import RidgePath
 from chorograph.predict.scoring import Interval, Scoring, attainable_row
 from chorograph.predict.suggest import as_frame, suggest
 from chorograph.predict.support import supported
@@ -36,9 +33,6 @@ from chorograph.predict.support import supported
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
     from chorograph.embed.vectors import Embeddings
-
-#: Above this many labelled regions an exact Gaussian process takes minutes a fold and gigabytes.
-_MOST_FOR_GP = 3000
 
 
 def run_predict(
@@ -80,11 +74,12 @@ def run_predict(
     scored_folds = len(folds.banned)
     if scored_folds == 1:
         folds = _with_inner_folds(folds, area, regions[labelled], duplicates, config)
-    if config.probe == "gp" and labelled.sum() > _MOST_FOR_GP:
-        raise InputError(f"{int(labelled.sum())} labelled regions are too many for --probe gp; use --probe ridge")
-    make_probe = _probe(config)
-    model = cross_fit(fused, labels.fitted, folds, make_probe, progress)
-    runs = {f"{config.probe} on {' + '.join(fused.blocks)}": model}
+    features, make_probe = fused, probe_maker(config)
+    if config.pooling == "attention" and embeddings is not None:
+        tiles = Tiles.of(area.images, embeddings.image_ids, embeddings.vectors, regions["region_id"])
+        features, make_probe = with_attention(fused, make_probe, tiles, seed=config.seed)
+    model = cross_fit(features, labels.fitted, folds, make_probe, progress)
+    runs = {f"{config.probe}{', kriged,' if config.kriging else ''} on {' + '.join(fused.blocks)}": model}
     meanings = {next(iter(runs)): "the model of this run"}
     for baseline in BASELINES:
         if all(name in available for name in baseline.modalities):
@@ -126,9 +121,9 @@ def run_predict(
         ledger.warnings.append(f"{outside} predicted regions resemble no training region: look at `supported`, abstain")
     tables = {"intervals_by_place": _by_place(scoring, model, regions, groups)}
     if config.ablate:
-        tables["ablation"] = ablate(fused, labels.fitted, folds, make_probe, scoring, progress)
+        tables["ablation"] = ablate(features, labels.fitted, folds, make_probe, scoring, progress)
     if config.suggest:
-        tables["suggested"] = _suggest(fused, labels.fitted, make_probe, regions["region_id"], config.suggest)
+        tables["suggested"] = _suggest(features, labels.fitted, make_probe, regions["region_id"], config.suggest)
     return Prediction(
         frame=_frame(area, labels, model, scoring.interval(model), support, scored_folds, config),
         scores={
@@ -145,7 +140,7 @@ def run_predict(
             "leaky": split.leaky or any(finding.leak for finding in leaks),
             "leaks": [finding.as_dict() for finding in leaks],
             "split": _describe(split),
-            "repeats": _repeat(area, fused, labels.fitted, duplicates, config, split, scoring),
+            "repeats": _repeat(area, features, make_probe, duplicates, config, split, scoring),
             "counts": ledger.counts,
             "dropped": dict(ledger.dropped),
             "rows": rows,
@@ -168,7 +163,7 @@ def _judge(leaks: Sequence[Finding], allowed: bool, ledger: Ledger) -> None:
 def _repeat(
     area: Area,
     fused: Fused,
-    target: Matrix,
+    make_probe: ProbeMaker,
     duplicates: NDArray[np.int64],
     config: PredictConfig,
     split: Split,
@@ -177,11 +172,12 @@ def _repeat(
     """Return R2 of the model under other deals of the same split, one for each repeat after the first."""
     if config.repeats > 1 and not hasattr(split, "seed"):
         raise InputError(f"{split.name} has only one way to part the regions; leave --repeats away")
+    target = scoring.labels.fitted
     values = []
     for number in range(1, config.repeats):
         other = replace(split, seed=config.seed + number)  # type: ignore[type-var]
         folds = other.folds(area, area.regions[np.isfinite(target)], duplicates)
-        values.append(scoring.r2(cross_fit(fused, target, folds, _probe(config)))[0])
+        values.append(scoring.r2(cross_fit(fused, target, folds, make_probe))[0])
     return values
 
 
@@ -227,7 +223,9 @@ def read_modalities(area: Area, embeddings: Embeddings | None, pooling: str) -> 
     ids = regions["region_id"]
     blocks: dict[str, Matrix] = {}
     if embeddings is not None:
-        blocks["image"] = modalities.image_features(area.images, embeddings.image_ids, embeddings.vectors, ids, pooling)
+        # Attention pools anew in every fold; what is compared before that takes the mean.
+        how = "mean" if pooling == "attention" else pooling
+        blocks["image"] = modalities.image_features(area.images, embeddings.image_ids, embeddings.vectors, ids, how)
     if regions.geometry.notna().any():
         if "image" in blocks:
             blocks["context"] = modalities.context_features(blocks["image"], regions)
@@ -255,13 +253,11 @@ def _chosen(asked: str, available: Mapping[str, Matrix], area: Area) -> list[str
     return names
 
 
-def _probe(config: PredictConfig) -> ProbeMaker:
-    makers: dict[str, ProbeMaker] = {
-        "ridge": lambda columns, rows: RidgePath(groups=columns),
-        "gp": lambda columns, rows: GaussianProcess(groups=columns),
-        "mlp": lambda columns, rows: make_pipeline(StandardScaler(), UrbanClipMlp(seed=config.seed)),
-    }
-    return makers[config.probe]
+def probe_maker(config: PredictConfig) -> ProbeMaker:
+    """Return the maker of the probe that the configuration names."""
+    # Inner folds of a stack or of kriging are of the kind of the outer ones.
+    block_m = config.block_m if config.split in ("spatial_block", "cluster") else None
+    return make_probe_maker(config.probe, seed=config.seed, kriging=config.kriging, block_m=block_m)
 
 
 def _baseline(baseline: Baseline, seed: int) -> ProbeMaker:

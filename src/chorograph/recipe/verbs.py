@@ -170,6 +170,13 @@ VERBS: dict[str, Verb] = {
             ("image", "text"),
         ),
         Verb(
+            "evaluate transfer",
+            "Train on each area, test on each: the matrix of transfer.",
+            "chorograph.evaluate.transfer:TransferConfig",
+            "chorograph.evaluate.transfer:evaluate_transfer",
+            ("areas",),
+        ),
+        Verb(
             "report",
             "Draw a run as one HTML page that needs no network.",
             "chorograph.report.config:ReportConfig",
