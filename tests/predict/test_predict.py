@@ -17,9 +17,10 @@ import chorograph as cg
 from chorograph.area.errors import InputError, LeakError, UnknownNameError
 from chorograph.area.folder import Area, AreaDraft
 from chorograph.area.stage import Ledger
+from chorograph.embed.texts import embed_captions
 from chorograph.embed.vectors import Embeddings
 from chorograph.models.registry import SEEN
-from chorograph.predict.config import PROBES
+from chorograph.predict.config import FUSIONS, PROBES
 from chorograph.predict.conformal import METHODS
 from chorograph.predict.labels import read_labels
 from chorograph.predict.probes import PROBE_NAMES
@@ -285,3 +286,23 @@ def test_every_probe_finds_what_imagery_knows(tmp_path: Path, settings: dict[str
 def test_the_settings_name_every_probe_and_interval() -> None:
     assert set(PROBES) == set(PROBE_NAMES)
     assert METHODS == ("cross", "split", "quantile")
+
+
+def test_captions_are_a_modality(tmp_path: Path) -> None:
+    area, embeddings = _area(tmp_path / "area")
+    words = np.where(embeddings.vectors[:, 0] > 0, "many towers and offices", "fields and farms")
+    captions = pd.DataFrame({"caption_id": embeddings.image_ids, "image_id": embeddings.image_ids, "caption": words})
+    area.write("captions", captions.assign(rank=0, origin="human"))
+    embed_captions(area, "lsa:4", Ledger())
+    told = _predict(area, None, modalities="text", texts="lsa:4", probe="ridge")
+    assert 0.2 < told.r2 < 0.8
+    assert set(told.frame["basis"]) == {"text"}
+    with pytest.raises(InputError, match="has no text features"):
+        _predict(area, None, modalities="text")
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_modalities_are_fused_in_every_way(tmp_path: Path, fusion: str) -> None:
+    result = _predict(*_area(tmp_path / "area"), modalities="image,location", fusion=fusion, probe="ridge")
+    assert result.r2 > 0.7
+    assert (fusion in result.scores["rows"][0]["name"]) == (fusion != "concat")

@@ -48,7 +48,7 @@ def embed_images(
     ledger.drop("known but not held", int(((images["view"] == view) & images["uri"].isna()).sum()))
     if wanted.empty:
         raise InputError(f"{area.path} holds no {view} images to encode")
-    encoder = load_encoder(model, _device(device))
+    encoder = load_encoder(model, device_of(device))
     _fit(encoder, area, wanted, seed, ledger)
     path = area.embeddings_path(encoder.name)
     known = _stored(path, encoder)
@@ -142,7 +142,8 @@ def _fit(encoder: ImageEncoder, area: Area, images: pd.DataFrame, seed: int, led
             save_file(dict(part.state()), temporary)
 
 
-def _device(asked: str) -> str:
+def device_of(asked: str) -> str:
+    """Return the torch device that `auto` means here; other names as they are."""
     if asked != "auto":
         return asked
     try:

@@ -17,12 +17,17 @@ def embed(config: EmbedConfig, progress: Progress) -> Outcome:
 
     area = Area.open(config.area)
     name = resolve(config.model)
+    captions = config.of == "captions"
 
     def work(ledger: Ledger) -> None:
         from chorograph.embed.run import embed_images
+        from chorograph.embed.texts import embed_captions
 
-        embed_images(area, name, ledger, view=config.view, device=config.device, seed=config.seed, progress=progress)
+        run = embed_captions if captions else embed_images
+        run(area, name, ledger, view=config.view, device=config.device, seed=config.seed, progress=progress)
 
     inputs = [area.table_path("images"), *(Path(part) for part in name.split("+") if Path(part).is_dir())]
-    manifest = area.embeddings_path(name).with_suffix(".manifest.json")
+    if captions:
+        inputs.append(area.table_path("captions"))
+    manifest = area.embeddings_path(f"text:{name}" if captions else name).with_suffix(".manifest.json")
     return run_stage("embed", manifest=manifest, config=plain(replace(config, model=name)), inputs=inputs, work=work)

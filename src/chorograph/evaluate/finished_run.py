@@ -23,7 +23,7 @@ from chorograph.predict.config import PredictConfig
 from chorograph.predict.crossfit import Fused
 from chorograph.predict.explain import HeldOutModel, PooledTiles, Vector, fit_held_out, own_share, pool
 from chorograph.predict.labels import Labels, read_labels
-from chorograph.predict.run import make_split, probe_maker, read_modalities
+from chorograph.predict.run import make_split, probe_maker, read_modalities, read_texts
 
 #: Added to the seed of re-drawn weights: a training's seed also drew the weights that it began with.
 _OTHER_WEIGHTS = 1_000_003
@@ -70,7 +70,7 @@ class FinishedRun:
         vectors = np.concatenate(parts)
         unhashed = np.full(len(vectors), "", dtype=object)
         embeddings = Embeddings(encoder.name, encoder.fingerprint, self.image_ids, unhashed, vectors)
-        fused = _features(self.area, embeddings, self.config.pooling, tuple(self.fused.blocks))
+        fused = _features(self.area, embeddings, self.config, tuple(self.fused.blocks))
         tiles = replace(self.tiles, vectors=vectors.astype(np.float64))
         return replace(self, fused=fused, tiles=tiles, encoder=encoder)
 
@@ -103,7 +103,7 @@ def take_up(area: Area, asked: Mapping[str, Any], run: Path, device: str) -> Fin
     folds = make_split(config).folds(area, regions[labelled], duplicates)
     groups = len(regions) + np.arange(len(regions))
     groups[labelled] = folds.groups
-    fused = _features(area, embeddings, config.pooling, tuple(names))
+    fused = _features(area, embeddings, config, tuple(names))
     rows = regions.set_index("region_id").index.get_indexer(images["region_id"].reindex(embeddings.image_ids))
     share = own_share(regions, fused.blocks["image"]) if "context" in names else np.zeros(len(regions))
     return FinishedRun(
@@ -150,8 +150,8 @@ def redrawn(encoder: ImageEncoder, seed: int) -> ImageEncoder | None:
     return OpenClipEncoder(f"{encoder.name}, random weights", replace(encoder.loaded, model=model))
 
 
-def _features(area: Area, embeddings: Embeddings, pooling: str, names: Sequence[str]) -> Fused:
-    blocks = read_modalities(area, embeddings, pooling)
+def _features(area: Area, embeddings: Embeddings, config: PredictConfig, names: Sequence[str]) -> Fused:
+    blocks = read_modalities(area, embeddings, config.pooling, read_texts(area, config))
     return Fused({name: blocks[name] for name in names})
 
 

@@ -37,6 +37,21 @@ class ImageEncoder(Protocol):
         """Return (n, dim) finite float32 for n uint8 (height, width, 3) images of any size."""
 
 
+class TextEncoder(Protocol):
+    """Turns texts into vectors."""
+
+    @property
+    def name(self) -> str:
+        """The full name that loads it again."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the vector of any text would."""
+
+    def encode_texts(self, texts: Sequence[str], *, unit: bool = True) -> Vectors:
+        """Return (n, dim) finite float32 for n texts; without `unit`, at the length that the tower gives them."""
+
+
 class ImageTextEncoder(ImageEncoder, Protocol):
     """Turns images and texts into vectors of one space, of unit length: their dot product is a similarity."""
 
@@ -109,6 +124,21 @@ def load_image_text_encoder(name: str, device: str = "cpu") -> ImageTextEncoder:
             f"{name} has no text tower; use open_clip:NAME/TAG, or a checkpoint folder made by `chorograph pretrain`"
         )
     return cast(ImageTextEncoder, encoder)
+
+
+def load_text_encoder(name: str, device: str = "cpu", *, seed: int = 0) -> TextEncoder:
+    """Load what encodes captions: `lsa:K`, or an encoder with a text tower; raises as `load_image_text_encoder` does.
+
+    `seed` decides what `lsa` draws.
+    """
+    kind, _, components = name.partition(":")
+    if kind != "lsa":
+        return load_image_text_encoder(name, device)
+    from chorograph.models.lsa import LatentSemanticAnalysis
+
+    if not components.isdigit() or int(components) < 1:
+        raise InputError(f"lsa needs a number of components, for example lsa:64, not {components!r}")
+    return LatentSemanticAnalysis(int(components), seed)
 
 
 def resolve(name: str) -> str:

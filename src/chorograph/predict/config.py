@@ -7,8 +7,9 @@ from pathlib import Path
 
 from chorograph.area.config import setting
 
-MODALITIES = ("image", "context", "location", "shape", "poi", "graph")
+MODALITIES = ("image", "context", "location", "shape", "poi", "graph", "text")
 PROBES = ("gp", "ridge", "boosting", "stack", "mlp", "knowcl-mlp")
+FUSIONS = ("concat", "late", "attention")
 POOLINGS = ("mean", "mean+std", "attention")
 #: What a run uses unless told otherwise; on King County the others added nothing to these (docs/findings.md).
 STANDARD = ("image", "context", "location")
@@ -22,6 +23,7 @@ class PredictConfig:
     indicator: str = setting(help="what to predict, as named in indicators.parquet")
     out: Path | None = setting(None, help="run folder for predictions, scores and manifest")
     embeddings: str = setting("default", help="image vectors made by `chorograph embed`, by model name")
+    texts: str | None = setting(None, help="caption vectors made by `chorograph embed --of captions`, by model name")
     log: bool = setting(False, help="fit the natural logarithm; results are given in the indicator's own unit")
     per: str | None = setting(None, help="divide by this indicator first, to predict a share or rate")
     year: int | None = setting(None, help="the year to use, where the indicator has several")
@@ -40,6 +42,11 @@ class PredictConfig:
         help=f"comma-separated, of {', '.join(MODALITIES)}; all; standard: image, context (imagery around), location",
     )
     probe: str = setting("gp", help=f"what is fitted on the features: {', '.join(PROBES)}", choices=PROBES)
+    fusion: str = setting(
+        "concat",
+        help="modalities side by side (concat), a probe each and their weights (late), weights by region (attention)",
+        choices=FUSIONS,
+    )
     kriging: bool = setting(False, help="krige what the probe leaves unexplained, by location")
     pooling: str = setting(
         "mean", help="how image vectors become a region's: mean, mean+std, attention", choices=POOLINGS

@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from chorograph.area.errors import InputError, UnknownNameError
 from chorograph.predict.boosting import ComponentBoosting
 from chorograph.predict.crossfit import ProbeMaker
+from chorograph.predict.fusion import late_fusion
 from chorograph.predict.gaussian_process import GaussianProcess
 from chorograph.predict.inner import InnerFolds
 from chorograph.predict.kriging import Kriged
@@ -83,21 +84,31 @@ _MAKERS: dict[str, Callable[[Columns, int, float | None], Any]] = {
 PROBE_NAMES = tuple(_MAKERS)
 
 
-def make_probe_maker(name: str, *, seed: int, kriging: bool = False, block_m: float | None = None) -> ProbeMaker:
-    """Return the maker of the probe `name`, with `kriging` of its residuals on top.
+def make_probe_maker(
+    name: str, *, seed: int, kriging: bool = False, fusion: str = "concat", block_m: float | None = None
+) -> ProbeMaker:
+    """Return the maker of the probe `name`: one on all modalities or, by `fusion`, one on each; kriged on top or not.
 
-    `block_m` is the side of the run's spatial blocks in metres, None for a split that is not spatial: what a stack or
-    kriging learns from inner folds must come from folds of the kind of the outer ones. Raises `UnknownNameError` for a
-    probe nobody knows; the maker raises `InputError` where there are too many rows for an exact Gaussian process.
+    `block_m` is the side of the run's spatial blocks in metres, None for a split that is not spatial: what a stack,
+    late fusion or kriging learns from inner folds must come from folds of the kind of the outer ones. Raises
+    `UnknownNameError` for a probe nobody knows; the maker raises `InputError` where there are too many rows for an
+    exact Gaussian process.
     """
     if name not in _MAKERS:
         raise UnknownNameError.of("probe", name, PROBE_NAMES)
+
+    def make_one(columns: Columns, rows: int) -> Any:
+        return _MAKERS[name](columns, seed, block_m)
 
     def make(columns: Columns, rows: int) -> Any:
         if rows > MOST_FOR_GP and (kriging or name in ("gp", "stack")):
             asked = "kriging" if kriging else f"--probe {name}"
             raise InputError(f"{rows} training regions are too many for {asked}; use --probe ridge or boosting alone")
-        probe = _MAKERS[name](columns, seed, block_m)
+        if fusion == "concat":
+            probe = make_one(columns, rows)
+        else:
+            inner = InnerFolds(columns.get("location"), block_m, seed=seed)
+            probe = late_fusion(make_one, columns, rows, inner, attend=fusion == "attention")
         return Kriged(probe, columns, block_m, seed=seed) if kriging else probe
 
     return make

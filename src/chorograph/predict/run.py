@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from chorograph.area.errors import InputError, LeakError, UnknownNameError
 from chorograph.area.splits import LEAKY, Folds, RandomFolds, SpatialBlocks, Split, duplicate_groups, parse_split
 from chorograph.area.stage import Ledger, Progress, silent
+from chorograph.embed.vectors import Embeddings
 from chorograph.metrics.regression import BlockBootstrap
+from chorograph.models.registry import resolve
 from chorograph.predict import modalities
 from chorograph.predict.ablation import ablate
 from chorograph.predict.attention import Tiles, with_attention
@@ -32,7 +34,6 @@ from chorograph.predict.support import supported
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
-    from chorograph.embed.vectors import Embeddings
 
 
 def run_predict(
@@ -42,16 +43,19 @@ def run_predict(
     split: Split,
     ledger: Ledger,
     progress: Progress = silent,
+    *,
+    texts: Embeddings | None = None,
 ) -> Prediction:
     """Predict one indicator for every region of the area, and score it beside the baselines.
 
+    `texts`: vectors of its images' captions, for the modality `text`.
     Raises `InputError` where labels, folds or modalities do not suffice, and `LeakError` where the answer could have
     been known; each says what to change.
     """
     regions = area.regions
     labels = read_labels(area, config.indicator, ledger, log=config.log, per=config.per, year=config.year)
     labelled = np.isfinite(labels.fitted)
-    available = read_modalities(area, embeddings, config.pooling)
+    available = read_modalities(area, embeddings, config.pooling, texts)
     fused = Fused({name: available[name] for name in _chosen(config.modalities, available, area)})
     duplicates = duplicate_groups(area.images, regions["region_id"][labelled])
     ledger.count("regions", len(regions))
@@ -79,7 +83,7 @@ def run_predict(
         tiles = Tiles.of(area.images, embeddings.image_ids, embeddings.vectors, regions["region_id"])
         features, make_probe = with_attention(fused, make_probe, tiles, seed=config.seed)
     model = cross_fit(features, labels.fitted, folds, make_probe, progress)
-    runs = {f"{config.probe}{', kriged,' if config.kriging else ''} on {' + '.join(fused.blocks)}": model}
+    runs = {_title(config, fused): model}
     meanings = {next(iter(runs)): "the model of this run"}
     for baseline in BASELINES:
         if all(name in available for name in baseline.modalities):
@@ -217,7 +221,14 @@ def make_split(config: PredictConfig) -> Split:
     )
 
 
-def read_modalities(area: Area, embeddings: Embeddings | None, pooling: str) -> dict[str, Matrix]:
+def read_texts(area: Area, config: PredictConfig) -> Embeddings | None:
+    """Return the caption vectors that the configuration names, None where it names none."""
+    return None if config.texts is None else Embeddings.read(area.embeddings_path(f"text:{resolve(config.texts)}"))
+
+
+def read_modalities(
+    area: Area, embeddings: Embeddings | None, pooling: str, texts: Embeddings | None = None
+) -> dict[str, Matrix]:
     """Return the features of every modality the area has: (regions, width), NaN rows where a region lacks it."""
     regions = area.regions
     ids = regions["region_id"]
@@ -235,6 +246,8 @@ def read_modalities(area: Area, embeddings: Embeddings | None, pooling: str) -> 
         blocks["poi"] = modalities.poi_features(area.read("poi_counts"), ids)
     if area.has("triples"):
         blocks["graph"] = modalities.graph_features(area.triples, area.entities, ids)
+    if texts is not None:
+        blocks["text"] = modalities.image_features(area.images, texts.image_ids, texts.vectors, ids, "mean")
     return {name: block for name, block in blocks.items() if np.isfinite(block).all(1).any()}
 
 
@@ -253,11 +266,19 @@ def _chosen(asked: str, available: Mapping[str, Matrix], area: Area) -> list[str
     return names
 
 
+def _title(config: PredictConfig, fused: Fused) -> str:
+    """Name a run in the table of scores."""
+    how = "" if config.fusion == "concat" else f", {config.fusion} fusion,"
+    return f"{config.probe}{how}{', kriged,' if config.kriging else ''} on {' + '.join(fused.blocks)}"
+
+
 def probe_maker(config: PredictConfig) -> ProbeMaker:
     """Return the maker of the probe that the configuration names."""
     # Inner folds of a stack or of kriging are of the kind of the outer ones.
     block_m = config.block_m if config.split in ("spatial_block", "cluster") else None
-    return make_probe_maker(config.probe, seed=config.seed, kriging=config.kriging, block_m=block_m)
+    return make_probe_maker(
+        config.probe, seed=config.seed, kriging=config.kriging, fusion=config.fusion, block_m=block_m
+    )
 
 
 def _baseline(baseline: Baseline, seed: int) -> ProbeMaker:

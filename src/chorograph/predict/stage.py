@@ -18,13 +18,15 @@ def predict(config: PredictConfig, progress: Progress) -> Outcome:
     out = config.out
     area = Area.open(config.area)
     vectors = None if config.embeddings == "none" else area.embeddings_path(resolve(config.embeddings))
+    said = None if config.texts is None else area.embeddings_path(f"text:{resolve(config.texts)}")
 
     def work(ledger: Ledger) -> None:
         from chorograph.embed.vectors import Embeddings
-        from chorograph.predict.run import make_split, run_predict
+        from chorograph.predict.run import make_split, read_texts, run_predict
 
         embeddings = Embeddings.read(vectors) if vectors is not None else None
-        result = run_predict(area, embeddings, config, make_split(config), ledger, progress)
+        texts = read_texts(area, config)
+        result = run_predict(area, embeddings, config, make_split(config), ledger, progress, texts=texts)
         ledger.outputs += result.write(out)
         ledger.facts["rows"] = {row["name"]: row["fitted"]["r2"][0] for row in result.scores["rows"]}
         if config.save is not None:
@@ -32,8 +34,7 @@ def predict(config: PredictConfig, progress: Progress) -> Outcome:
 
     tables = ("regions", "images", "indicators", "poi_counts", "triples", "entities")
     inputs = [area.table_path(name) for name in tables]
-    if vectors is not None:
-        inputs.append(vectors)
+    inputs += [path for path in (vectors, said) if path is not None]
     if config.split.startswith("given:"):
         inputs.append(area.path / "splits" / f"{config.split.removeprefix('given:')}.parquet")
     asked = {**plain(config), "area": str(area.path.resolve()), "out": str(out.resolve())}
