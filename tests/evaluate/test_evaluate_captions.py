@@ -171,7 +171,7 @@ def test_a_coca_captions_the_images_of_an_area(tmp_path: Path) -> None:
     done = evaluate(**settings, out=tmp_path / "out").manifest
     result = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert done["counts"] == {"images": 2, "references": 3}
-    assert done["dropped"] == {"image without a caption": 1}
+    assert done["dropped"] == {"image known but not held": 1, "image without a caption": 1}
     assert len(result["model_fingerprint"]) == len(result["data_sha256"]) == 64
     assert result["decoding"]["top_p"] == 0
     assert 0 <= result["rows"][0]["scores"]["clip_score"][0] <= 2.5

@@ -57,7 +57,7 @@ def test_what_training_saw_is_found_by_bytes_and_by_looks(tmp_path: Path) -> Non
     (tmp_path / "train" / "a" / "broken.jpg").write_bytes(b"no image")
     ledger = Ledger()
     (seen,) = read_seen([tmp_path / "train"], "colour", ledger)
-    found = seen.look_for(_encoded(tmp_path / "test"))
+    found = seen.look_for(_encoded(tmp_path / "test").hashed())
     assert (found["images"], found["identical"], found["similar"]) == (2, 1, 1)
     assert found["examples"] == ["a/a_0.jpg", "b/b_2.jpg"]
     assert sum(ledger.dropped.values()) == 1
@@ -67,7 +67,7 @@ def test_an_area_says_what_it_holds(tmp_path: Path) -> None:
     tiny.write_classes(tmp_path / "set", ["a", "b"], 2)
     import_image_folder(tmp_path / "set", tmp_path / "area", Ledger())
     (seen,) = read_seen([tmp_path / "area"], "colour", Ledger())
-    assert seen.look_for(_encoded(tmp_path / "set"))["identical"] == 4
+    assert seen.look_for(_encoded(tmp_path / "set").hashed())["identical"] == 4
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="neither an area nor a folder with images"):
         read_seen([tmp_path / "none"], "colour", Ledger())

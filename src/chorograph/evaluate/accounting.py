@@ -11,7 +11,7 @@ from typing import Any
 import chorograph
 from chorograph.area.stage import Ledger
 from chorograph.evaluate.encoding import Encoded
-from chorograph.evaluate.seen import Seen
+from chorograph.evaluate.seen import Hashed, Seen
 from chorograph.metrics.regression import Estimate
 from chorograph.models.registry import ImageEncoder
 
@@ -35,29 +35,45 @@ def account(
     Evaluation images that training has seen are counted, and warned of.
     """
     ledger.count("images", len(encoded.examples))
-    looked = [one.look_for(encoded) for one in seen]
+    judged = {"data": str(data), "data_sha256": encoded.data_hash(), **more, "checks": encoded.checks}
+    return account_of(task, encoder, judged, encoded.hashed(), rows, ledger, seen=seen)
+
+
+def account_of(
+    task: str,
+    encoder: ImageEncoder,
+    judged: Mapping[str, Any],
+    images: Hashed,
+    rows: Rows,
+    ledger: Ledger,
+    *,
+    seen: Sequence[Seen] = (),
+) -> dict[str, Any]:
+    """Return the account of a result whose data, ways and checks are told in `judged`."""
+    looked = [one.look_for(images) for one in seen]
     for found in looked:
         if found["identical"] or found["similar"]:
             alike = f", and {found['similar']} more look like one of it" if found["similar"] else ""
             ledger.warnings.append(
-                f"{found['identical']} of {len(encoded.examples)} evaluation images are in {found['in']}{alike}: "
+                f"{found['identical']} of {len(images.keys)} evaluation images are in {found['in']}{alike}: "
                 "the scores flatter the model"
             )
     return {
         "task": task,
         "model": encoder.name,
         "model_fingerprint": encoder.fingerprint,
-        "data": str(data),
-        "data_sha256": encoded.data_hash(),
-        **more,
-        "checks": encoded.checks,
+        **judged,
         "seen_in_training": looked or "not looked for; name what training saw with --seen",
         "library": {"version": version("chorograph"), "commit": commit()},
         "counts": dict(ledger.counts),
         "dropped": dict(ledger.dropped),
         "warnings": list(ledger.warnings),
         "rows": [
-            {"name": name, "kind": "model", "scores": {score: e.as_list() for score, e in scores.items()}}
+            {
+                "name": name,
+                "kind": "difference" if " - " in name else "model",
+                "scores": {score: estimate.as_list() for score, estimate in scores.items()},
+            }
             for name, scores in rows.items()
         ],
     }

@@ -46,7 +46,7 @@ def read_classified(data: Path, ledger: Ledger, *, split: str | None = None) -> 
     is not there.
     """
     if _is_area(data):
-        examples = _read_area(Area.open(data), split)
+        examples = _read_area(Area.open(data), split, ledger)
     elif (described := _described(data, _JSON_FILES)) is not None:
         examples = _read_caption_file(described, ledger)
     else:
@@ -67,7 +67,7 @@ def read_captioned(data: Path, ledger: Ledger, *, split: str | None = None) -> l
     there.
     """
     if _is_area(data):
-        examples = _read_area(Area.open(data), split)
+        examples = _read_area(Area.open(data), split, ledger)
     else:
         described = data if data.is_file() else _described(data, (*_JSON_FILES, *_OTHER_FILES))
         if described is None:
@@ -122,8 +122,9 @@ def _read_folder(data: Path, ledger: Ledger) -> list[Example]:
     return [Example(file, file.relative_to(data).as_posix(), str(file), kind=name) for name, file in found]
 
 
-def _read_area(area: Area, split: str | None) -> list[Example]:
+def _read_area(area: Area, split: str | None, ledger: Ledger) -> list[Example]:
     images = area.images
+    ledger.drop("image known but not held", int(images["uri"].isna().sum()))
     images = images[images["uri"].notna()]
     captions = area.captions.sort_values(["image_id", "rank", "caption_id"]).groupby("image_id")["caption"].agg(tuple)
     triples = area.triples

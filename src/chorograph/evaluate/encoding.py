@@ -16,6 +16,7 @@ from chorograph.area.images import perceptual_hash, read_rgb
 from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.evaluate.checks import check_encoder, check_pixels
 from chorograph.evaluate.data import Example
+from chorograph.evaluate.seen import Hashed
 from chorograph.models.registry import FittedEncoder, ImageEncoder, parts_of
 
 _BATCH = 64
@@ -45,6 +46,10 @@ class Encoded:
             self.hashes[list(rows)],
             self.checks,
         )
+
+    def hashed(self) -> Hashed:
+        """Return what the images are known by."""
+        return Hashed(tuple(example.key for example in self.examples), self.sha256, self.hashes)
 
     def data_hash(self) -> str:
         """Return the SHA-256 of images, classes and captions, in whatever order and place they lie."""

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from chorograph.area.errors import InputError
 from chorograph.area.files import read_json, sha256_file, within
-from chorograph.area.stage import Progress, silent
+from chorograph.area.stage import Ledger, Progress, silent
+from chorograph.evaluate.accounting import Rows, account_of
 from chorograph.evaluate.checks import check_encoder, check_pixels
+from chorograph.evaluate.seen import Hashed, Seen, hash_files
 from chorograph.metrics.localization import localization_scores, region_mask
 from chorograph.metrics.regression import BlockBootstrap, Estimate, Vector
 from chorograph.models.registry import ImageTextEncoder
@@ -77,6 +79,26 @@ def check_samples(encoder: ImageTextEncoder, samples: Sequence[Sample]) -> dict[
         raise InputError(f"no part of {path} holds data")
     brightest = np.array([np.percentile(window, 99) for window in pixels], dtype=np.int64)
     return {**check_encoder(encoder, pixels), **check_pixels(brightest, str(path))}
+
+
+def account_samples(
+    encoder: ImageTextEncoder,
+    folder: Path,
+    samples: Sequence[Sample],
+    rows: Rows,
+    ledger: Ledger,
+    *,
+    seen: Sequence[Seen] = (),
+    **more: Any,
+) -> dict[str, Any]:
+    """Return the result of a set of samples, with its account: data, checks, images that training saw."""
+    files = sorted({sample.image for sample in samples})
+    ledger.count("samples", len(samples))
+    ledger.count("images", len(files))
+    ledger.count("regions", sum(len(sample.regions) for sample in samples))
+    judged = {"data": str(folder), "data_sha256": data_digest(folder, samples), **more}
+    images = hash_files(files, str(folder), ledger) if seen else Hashed((), (), np.zeros(0, dtype=np.uint64))
+    return account_of("localize", encoder, judged, images, rows, ledger, seen=seen)
 
 
 def score_samples(

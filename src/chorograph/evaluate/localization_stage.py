@@ -18,6 +18,10 @@ class LocalizationConfig:
     out: Path = setting(help="folder for scores.json, samples.csv and manifest")
     compat: bool = setting(False, help="cut windows as published (256 px); both arithmetics are scored either way")
     steps: list[int] = setting([256, 512, 768], help="sides of the windows, in pixels")
+    seen: list[Path] = setting(
+        [],
+        help="an area or folder of images that training saw; a checkpoint's own training images are always looked for",
+    )
     seed: int = setting(0, help="decides the bootstrap")
     device: str = setting("cpu", help="torch device of the model: cpu, cuda")
 
@@ -26,11 +30,16 @@ def evaluate_localize(config: LocalizationConfig, progress: Progress) -> Outcome
     """Judge a model's localisation into the folder `config.out`."""
 
     def work(ledger: Ledger) -> None:
-        from importlib.metadata import version
-
         from chorograph.area.files import atomic_path, write_json
-        from chorograph.evaluate.accounting import commit, interval
-        from chorograph.evaluate.localization import check_samples, data_digest, read_samples, score_samples, summarise
+        from chorograph.evaluate.accounting import interval
+        from chorograph.evaluate.localization import (
+            account_samples,
+            check_samples,
+            read_samples,
+            score_samples,
+            summarise,
+        )
+        from chorograph.evaluate.seen import read_seen
         from chorograph.models.registry import load_image_text_encoder
         from chorograph.search.windows import check_steps
 
@@ -40,28 +49,10 @@ def evaluate_localize(config: LocalizationConfig, progress: Progress) -> Outcome
         checks = check_samples(encoder, samples)
         table = score_samples(encoder, samples, steps=config.steps, compat=config.compat, progress=progress)
         scores = summarise(table, config.seed)
-        ledger.count("samples", len(samples))
-        ledger.count("images", table["image"].nunique())
-        ledger.count("regions", sum(len(sample.regions) for sample in samples))
-        result = {
-            "task": "localize",
-            "model": encoder.name,
-            "model_fingerprint": encoder.fingerprint,
-            "data": str(config.data),
-            "data_sha256": data_digest(config.data, samples),
-            "windows": {"steps": config.steps, "cut": "as published" if config.compat else "by the encoder"},
-            "checks": checks,
-            "library": {"version": version("chorograph"), "commit": commit()},
-            "counts": ledger.counts,
-            "rows": [
-                {
-                    "name": name,
-                    "kind": "difference" if " - " in name else "model",
-                    "scores": {metric: score.as_list() for metric, score in row.items()},
-                }
-                for name, row in scores.items()
-            ],
-        }
+        seen = read_seen(config.seen, config.model, ledger, progress)
+        cut = {"steps": config.steps, "cut": "as published" if config.compat else "by the encoder"}
+        facts = {"windows": cut, "checks": checks}
+        result = account_samples(encoder, config.data, samples, scores, ledger, seen=seen, **facts)
         write_json(config.out / "scores.json", result)
         with atomic_path(config.out / "samples.csv") as temporary:
             table.to_csv(temporary, index=False)
@@ -76,6 +67,7 @@ def evaluate_localize(config: LocalizationConfig, progress: Progress) -> Outcome
         }
 
     inputs = [config.data / "annotations" / "anno.json", config.data / "imgs"]
+    inputs += config.seen
     inputs += [Path(config.model)] if Path(config.model).exists() else []
     asked = {**plain(config), "data": str(config.data.resolve()), "out": str(config.out.resolve())}
     return run_stage("evaluate localize", manifest=config.out / "manifest.json", config=asked, inputs=inputs, work=work)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,19 @@ from chorograph.area.images import perceptual_hash, read_rgb
 from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.models.registry import images_seen
 
-if TYPE_CHECKING:
-    from chorograph.evaluate.encoding import Encoded
-
 #: Of 64 bits; among the 4.5 million pairs of 3,000 RSICD images, one true near-copy is this close and nothing else.
 NEAR_BITS = 6
 #: Hashes that are compared at once.
 _BLOCK = 4_000_000
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """Images by name: `sha256` of each file's bytes, and `hashes` (n,), perceptual."""
+
+    keys: tuple[str, ...]
+    sha256: tuple[str, ...]
+    hashes: NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -37,16 +43,16 @@ class Seen:
     sha256: frozenset[str]
     hashes: NDArray[np.uint64]
 
-    def look_for(self, encoded: Encoded) -> dict[str, Any]:
+    def look_for(self, images: Hashed) -> dict[str, Any]:
         """Return which evaluation images are among them: the same bytes, or within `NEAR_BITS` bits of a hash."""
-        same = np.array([digest in self.sha256 for digest in encoded.sha256])
-        near = ~same & (nearest(encoded.hashes, self.hashes) <= NEAR_BITS)
+        same = np.array([digest in self.sha256 for digest in images.sha256], dtype=bool)
+        near = ~same & (nearest(images.hashes, self.hashes) <= NEAR_BITS)
         return {
             "in": self.name,
             "images": len(self.sha256),
             "identical": int(same.sum()),
             "similar": int(near.sum()) if len(self.hashes) else None,
-            "examples": [encoded.examples[row].key for row in np.flatnonzero(same | near)[:10]],
+            "examples": [images.keys[row] for row in np.flatnonzero(same | near)[:10]],
         }
 
 
@@ -71,17 +77,21 @@ def read_seen(paths: Sequence[Path], model: str, ledger: Ledger, progress: Progr
     A checkpoint lists the hashes of the images that it was trained on; where the area that its manifest names is at
     hand, they are also looked for by their looks.
     """
-    seen = [_seen(str(path), _files(path), ledger, progress) for path in paths]
+    seen = []
+    for path in paths:
+        looked = hash_files(_files(path), str(path), ledger, progress)
+        seen.append(Seen(str(path), frozenset(looked.sha256), looked.hashes))
     for part in model.split("+"):
         if digests := images_seen(part):
             name = f"the training images of {part}"
-            looked = _seen(name, _trained_on(Path(part), digests), ledger, progress)
+            looked = hash_files(_trained_on(Path(part), digests), name, ledger, progress)
             seen.append(Seen(name, frozenset(digests), looked.hashes))
     return seen
 
 
-def _seen(name: str, files: Sequence[Path], ledger: Ledger, progress: Progress) -> Seen:
-    digests, hashes = [], []
+def hash_files(files: Sequence[Path], name: str, ledger: Ledger, progress: Progress = silent) -> Hashed:
+    """Hash image files; those that cannot be read are left out, and counted as images of `name`."""
+    keys, digests, hashes = [], [], []
 
     def read(file: Path) -> tuple[str, np.uint64] | ImageError:
         try:
@@ -93,14 +103,15 @@ def _seen(name: str, files: Sequence[Path], ledger: Ledger, progress: Progress) 
             return error
 
     with ThreadPoolExecutor(max_workers=2) as pool:
-        for done, result in enumerate(pool.map(read, files), start=1):
+        for done, (file, result) in enumerate(zip(files, pool.map(read, files), strict=True), start=1):
             if isinstance(result, ImageError):
                 ledger.drop(f"image of {name} {result.reason}")
             else:
+                keys.append(file.name)
                 digests.append(result[0])
                 hashes.append(result[1])
             progress(f"hashing {name}", done, len(files))
-    return Seen(name, frozenset(digests), np.array(hashes, dtype=np.uint64))
+    return Hashed(tuple(keys), tuple(digests), np.array(hashes, dtype=np.uint64))
 
 
 def _files(path: Path) -> list[Path]:

@@ -15,7 +15,13 @@ from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.evaluate.accounting import account, interval
 from chorograph.evaluate.data import read_captioned, read_classified
 from chorograph.evaluate.encoding import encode_examples
-from chorograph.evaluate.localization import data_digest, read_samples, score_samples, summarise
+from chorograph.evaluate.localization import (
+    account_samples,
+    check_samples,
+    read_samples,
+    score_samples,
+    summarise,
+)
 from chorograph.evaluate.prompts import PROMPTS
 from chorograph.evaluate.published import Published, published_sizes
 from chorograph.evaluate.retrieval import evaluate_retrieval
@@ -104,18 +110,11 @@ def _retrieval(run: _Run, path: Path, ledger: Ledger) -> tuple[Scores, dict[str,
 
 def _localization(run: _Run, path: Path, ledger: Ledger) -> tuple[Scores, dict[str, Any]]:
     samples = read_samples(path)
-    ledger.count("samples", len(samples))
+    checks = check_samples(run.encoder, samples)
     scored = score_samples(run.encoder, samples, compat=True, arithmetics=(True,), progress=run.progress)
     scores = summarise(scored, run.seed)["published"]
-    result = {
-        "task": "localize",
-        "model": run.encoder.name,
-        "model_fingerprint": run.encoder.fingerprint,
-        "data": str(path),
-        "data_sha256": data_digest(path, samples),
-        "counts": dict(ledger.counts),
-        "rows": [{"name": PUBLISHED, "kind": "model", "scores": {n: e.as_list() for n, e in scores.items()}}],
-    }
+    rows = {PUBLISHED: scores}
+    result = account_samples(run.encoder, path, samples, rows, ledger, seen=run.seen, checks=checks)
     return scores, result
 
 
