@@ -125,3 +125,26 @@ def test_unlabelled_rows_use_every_fold() -> None:
     half = np.sort(np.abs(target[:100]))[int(np.ceil(101 * 0.9)) - 1]
     assert np.isclose(upper[-1], half)
     assert np.isclose(lower[-1], -half)
+
+
+def test_regions_predicted_from_less_do_not_widen_the_others() -> None:
+    rng = np.random.default_rng(0)
+    poor = np.arange(2000) % 4 == 0
+    target = rng.normal(0, np.where(poor, 10.0, 1.0))
+    fold, basis = np.arange(2000) // 4 % 5, np.where(poor, "location", "image+location").astype(object)
+    nothing = np.zeros(2000), np.ones(2000), fold
+    lower, upper = conformal_intervals(target, *nothing, 0.9, basis=basis)
+    together = conformal_intervals(target, *nothing, 0.9)
+    inside = (lower <= target) & (target <= upper)
+    assert np.allclose([inside[poor].mean(), inside[~poor].mean()], 0.9, atol=0.02)
+    assert ((together[0] <= target) & (target <= together[1]))[~poor].mean() > 0.98
+    # Each kind on its own is the plain interval of its rows.
+    alone = conformal_intervals(target[poor], *(values[poor] for values in nothing), 0.9)
+    np.testing.assert_array_equal(upper[poor], alone[1])
+
+
+def test_a_kind_too_rare_for_the_level_borrows_from_all() -> None:
+    target, fold = np.linspace(-1, 1, 100), np.arange(100) % 5
+    basis = np.where(np.arange(100) < 3, "few", "many").astype(object)
+    lower, upper = conformal_intervals(target, np.zeros(100), np.ones(100), fold, 0.9, basis=basis)
+    assert np.isfinite([lower, upper]).all()

@@ -7,6 +7,7 @@ MAPIE takes neither out-of-fold predictions nor weights of residuals; these few 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,7 @@ def conformal_intervals(
     level: float,
     method: str = "cross",
     weigh: Weigh | None = None,
+    basis: NDArray[np.object_] | None = None,
 ) -> tuple[Vector, Vector]:
     """Return (lower, upper) of every row: tested rows from other folds' residuals, all others from every fold's.
 
@@ -65,7 +67,9 @@ def conformal_intervals(
     `cross`: |residual| / scale of all other folds (normalised conformal prediction, Papadopoulos et al. 2008).
     `split`: of the next fold alone. `quantile`: the probe's own Gaussian quantiles, moved out or in by how far truths
     lay beyond them (conformalised quantile regression, Romano et al. 2019). `weigh` gives the weights of the residuals
-    under covariate shift.
+    under covariate shift. `basis` names what each row was predicted from: a row's interval rests on residuals of rows
+    of the same basis (Mondrian conformal prediction, Vovk et al. 2005, section 4.5), or on all where those are too few
+    for the level; regions that lack imagery are predicted worse, and would widen the intervals of all others.
     """
     lower, upper = np.full(len(target), np.nan), np.full(len(target), np.nan)
     known = (fold >= 0) & np.isfinite(target) & np.isfinite(predicted)
@@ -73,14 +77,17 @@ def conformal_intervals(
     reach = norm.ppf(0.5 + level / 2) * scale if method == "quantile" else np.zeros(len(target))
     unit = np.ones(len(target)) if method == "quantile" else scale
     score = (np.abs(target - predicted) - reach) / unit
-    for number in [*folds.tolist(), -1]:
-        rows = (fold == number) & np.isfinite(predicted)
+    kinds = np.zeros(len(target)) if basis is None else basis
+    for number, kind in product([*folds.tolist(), -1], np.unique(kinds)):
+        rows = (fold == number) & np.isfinite(predicted) & (kinds == kind)
         if not rows.any():
             continue
         # A single given test fold has no other fold to learn from: it is calibrated on itself, and the caller says so.
         others = known & (fold != number) if len(folds) > 1 or number == -1 else known
         if method == "split" and len(folds) > 1:
             others = known & (fold == folds[(np.searchsorted(folds, number) + 1) % len(folds)])
+        if np.isfinite(conformal_quantile(score[others & (kinds == kind)], level)).all():
+            others = others & (kinds == kind)
         if weigh is None:
             half = conformal_quantile(score[others], level)
         else:

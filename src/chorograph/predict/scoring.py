@@ -39,7 +39,7 @@ class Scoring:
     def interval(self, run: Predictions) -> Interval:
         """Return lower and upper bounds of all rows, in the indicator's own unit."""
         lower, upper = conformal_intervals(
-            self.labels.fitted, run.predicted, run.scale, run.fold, self.level, self.method, self.weigh
+            self.labels.fitted, run.predicted, run.scale, run.fold, self.level, self.method, self.weigh, run.basis
         )
         return self.labels.to_own(lower), self.labels.to_own(upper)
 

@@ -112,13 +112,15 @@ def run_recipe(
 
 
 def _enter(table: dict[tuple[str, str], dict[str, float]], config: Any) -> None:
-    """Enter R2 of a run's model and baselines, by (kind, name) and indicator."""
+    """Enter R2 of a run's model and baselines, by (kind, name) and indicator; of equal ones, the first run's stays."""
     scores = read_json(config.out / "scores.json")
     for row in scores["rows"]:
         name = row["name"]
         if row["kind"] == "model" and scores["embeddings"]:
             name += f", {Path(scores['embeddings']).name}"
-        table.setdefault((row["kind"], name), {})[scores["indicator"]] = row["fitted"]["r2"][0]
+        if row["kind"] == "model" and scores["split"].get("buffer_m"):
+            name += f", buffer {scores['split']['buffer_m'] / 1000:g} km"
+        table.setdefault((row["kind"], name), {}).setdefault(scores["indicator"], row["fitted"]["r2"][0])
 
 
 def _compare(expected: Mapping[str, Any]) -> dict[str, Any]:
