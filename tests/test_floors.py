@@ -25,6 +25,8 @@ FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 NEIGHBOURS = {
     ("metrics", "area"),  # errors
     ("shards", "area"),  # errors, safe images
+    ("acquire", "graph"),  # files of facts are read in one place
+    ("area", "shards"),  # an image whose uri is SHARD.tar#KEY, read when asked for
     ("predict", "embed"),  # vectors at rest are what predict reads
     ("cli", "recipe"),  # both doors share the table of verbs
 }

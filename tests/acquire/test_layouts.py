@@ -187,7 +187,7 @@ def test_urbanvlp_sample(real_data: Callable[[str], Path], tmp_path: Path) -> No
     assert check_area(area) == []
     assert (area.images["view"] == "street").sum() == 3
     assert ledger.counts["images held"] == 10
-    assert set(area.indicators["indicator"]) == {"carbon", "population", "gdp", "nightlight", "houseprice"}
+    assert set(area.indicators["indicator"]) == {"carbon", "population", "gdp", "poi", "nightlight", "houseprice"}
     assert area.read("poi_counts")["poi"].nunique() == 14
     street = area.images[area.images["view"] == "street"]
     assert street["captured"].tolist() == ["2022-12", "2020-03", "2020-03"]

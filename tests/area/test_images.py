@@ -92,3 +92,30 @@ def test_exif_rotation_is_applied() -> None:
     exif[0x0112] = 6  # rotate by 90 degrees
     data = _encoded(_picture(), "JPEG", exif=exif)
     assert read_rgb(data).shape == (40, 30, 3)
+
+
+def _smooth(height: int, width: int) -> np.ndarray:
+    coarse = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize(
+    ("size", "at_least", "expected"),
+    [
+        ((1024, 1024), (224, 224), (256, 256)),
+        ((256, 256), (224, 224), (224, 224)),
+        ((300, 1000), (224, 224), (225, 750)),
+        ((200, 1000), (224, 224), (200, 1000)),
+        ((1024, 1024), None, (1024, 1024)),
+    ],
+)
+def test_large_jpegs_are_scaled_as_they_are_decoded(
+    size: tuple[int, int], at_least: tuple[int, int] | None, expected: tuple[int, int]
+) -> None:
+    picture = _smooth(*size)
+    found = read_rgb(_encoded(Image.fromarray(picture), "JPEG", quality=95), at_least=at_least)
+    assert found.shape == (*expected, 3)
+    resized = np.asarray(Image.fromarray(picture).resize(expected[::-1], Image.Resampling.BOX), dtype=int)
+    assert np.abs(found - resized).mean() < 2
+    png = _encoded(Image.fromarray(picture), "PNG")
+    np.testing.assert_array_equal(read_rgb(png, at_least=at_least), picture)

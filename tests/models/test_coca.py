@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import open_clip
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from chorograph.area.errors import InputError, UnknownNameError
-from chorograph.models.coca import SMALL, architecture, build, encode_text, is_coca, trim
+from chorograph.models.coca import SMALL, architecture, build, decode, encode_text, is_coca, trim
 from chorograph.pretrain.objectives import ClipObjective, CocaObjective
 
 _VOCABULARY = 60
@@ -62,8 +61,7 @@ def _assert_same_gradients(ours: nn.Module, theirs: nn.Module) -> None:
 
 def test_coca_loss_and_gradients_are_open_clips() -> None:
     images, tokens = _batch()
-    theirs = build(_tiny("CoCa"), 0)
-    ours = copy.deepcopy(theirs)
+    ours, theirs = build(_tiny("CoCa"), 0), build(_tiny("CoCa"), 0, lean=False)
     out = theirs(images, tokens)
     expected = CoCaLoss(caption_loss_weight=1.0, clip_loss_weight=1.0)(**out, output_dict=True)
     (expected["contrastive_loss"] + expected["caption_loss"]).backward()
@@ -79,12 +77,9 @@ def test_coca_loss_and_gradients_are_open_clips() -> None:
 @pytest.mark.parametrize("kind", ["CLIP", "CustomTextCLIP"])
 def test_clip_loss_and_gradients_are_open_clips(kind: str) -> None:
     images, tokens = _batch()
-    theirs: Any = build(_tiny(kind), 0)
-    ours: Any = copy.deepcopy(theirs)
-    if kind == "CLIP":
-        features = theirs.encode_text(tokens, normalize=True)
-    else:  # open_clip 3.3's text tower takes its full length only through the mask: ours is trimmed
-        features = theirs.encode_text(tokens, normalize=True)
+    ours: Any = build(_tiny(kind), 0)
+    theirs: Any = build(_tiny(kind), 0, lean=False)
+    features = theirs.encode_text(tokens, normalize=True)
     loss = ClipLoss()(theirs.encode_image(images, normalize=True), features, theirs.logit_scale.exp())
     loss.backward()
 
@@ -101,9 +96,44 @@ def test_trimming_cuts_padding_and_changes_nothing(kind: str) -> None:
     model: Any = build(_tiny(kind), 0).eval()
     short = trim(model, tokens)
     assert short.shape[1] == (10 if kind == "CoCa" else 9)
-    expected = model.encode_text(tokens, normalize=True)
+    expected = build(_tiny(kind), 0, lean=False).eval().encode_text(tokens, normalize=True)  # type: ignore[operator]
     torch.testing.assert_close(encode_text(model, short).pooled, expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(encode_text(model, tokens).pooled, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_hidden_states_times_the_projection_are_open_clips_logits() -> None:
+    images, tokens = _batch()
+    model: Any = build(_tiny("CoCa"), 0).eval()
+    theirs: Any = build(_tiny("CoCa"), 0, lean=False).eval()
+    expected = theirs(images, tokens)
+    image_features, image_tokens = model._encode_image(images)
+    text = encode_text(model, trim(model, tokens))
+    assert text.tokens is not None
+    hidden = decode(model.text_decoder, image_tokens, text.tokens[:, :-1])
+    logits = hidden @ model.text_decoder.text_projection
+    torch.testing.assert_close(logits, expected["logits"][:, : logits.shape[1]], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(image_features, expected["image_features"], rtol=1e-5, atol=1e-6)
+    # What has other blocks than ours is decoded as open_clip decodes it.
+    plain = decode(theirs.text_decoder, image_tokens, text.tokens[:, :-1])
+    torch.testing.assert_close(plain, hidden, rtol=1e-5, atol=1e-5)
+
+
+def test_a_lean_attention_that_was_replaced_is_called_as_it_is() -> None:
+    model: Any = build(_tiny("CoCa"), 0)
+    images, _ = _batch()
+    before = model.encode_image(images)
+    called = []
+
+    class Watched(nn.MultiheadAttention):
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            called.append(type(self))
+            return super().forward(*args, **kwargs)
+
+    for module in model.visual.modules():
+        if type(module) is nn.MultiheadAttention:
+            module.__class__ = Watched
+    torch.testing.assert_close(model.encode_image(images), before, rtol=1e-5, atol=1e-6)
+    assert len(called) == 2  # the block's and the pooler's
 
 
 def test_open_clip_leaves_the_decoder_projection_uninitialised_and_we_do_not() -> None:

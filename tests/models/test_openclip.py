@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import io
+from pathlib import Path
+from typing import cast
+
 import numpy as np
 import open_clip
 import pytest
+import simplejpeg
 import torch
 from PIL import Image
 
-from chorograph.area.errors import InputError, UnknownNameError
+from chorograph.area.errors import ImageError, InputError, UnknownNameError
+from chorograph.area.images import read_rgb
+from chorograph.models.checkpoint import save_checkpoint
 from chorograph.models.openclip import OpenClipEncoder, load_open_clip, load_open_clip_encoder, new_model
 from chorograph.models.preprocessing import Preprocessing
+from chorograph.models.registry import load_encoder
 
 _CAPTIONS = ["a road and a roof", "two roofs beside a road", "a lake"]
 
@@ -72,3 +80,61 @@ def test_names_that_cannot_be_loaded() -> None:
         load_open_clip("ViT-B-32/opena")
     with pytest.raises(InputError, match="pretrain"):
         load_open_clip_encoder("coca-small")
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (300, 500), (777, 224), (100, 90), (224, 224), (1024, 1024)])
+def test_scaled_decoding_is_near_to_open_clips_transform(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+    picture = np.asarray(coarse.resize(shape[::-1], Image.Resampling.BICUBIC))
+    data = simplejpeg.encode_jpeg(picture, quality=92, colorspace="RGB")
+    settings = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}
+    for size, mode in ((224, "shortest"), (224, "squash"), (96, "longest"), ((96, 128), "shortest")):
+        preprocessing = Preprocessing.of({"size": size, "resize_mode": mode, **settings})
+        found, expected = preprocessing.decode(data), preprocessing.pixels(read_rgb(data))
+        assert found.shape == expected.shape
+        difference = np.abs(found.astype(int) - expected)
+        assert difference.mean() < 3
+        assert np.percentile(difference, 99) <= 25
+
+
+def test_scaled_decoding_takes_every_image_and_says_what_is_wrong() -> None:
+    preprocessing = Preprocessing.of({"size": 32, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)})
+    with io.BytesIO() as file:
+        Image.new("RGBA", (90, 40), (255, 0, 0, 128)).save(file, "PNG")
+        assert preprocessing.decode(file.getvalue()).tolist() == [[[255, 127, 127]] * 32] * 32
+    jpeg = simplejpeg.encode_jpeg(np.zeros((64, 64, 3), np.uint8), colorspace="RGB")
+    for data, reason in ((jpeg[:200], "truncated"), (b"no image", "not an image"), (b"", "empty")):
+        with pytest.raises(ImageError) as caught:
+            preprocessing.decode(data)
+        assert caught.value.reason == reason
+    with io.BytesIO() as file:
+        Image.new("L", (9000, 9000)).save(file, "PNG")
+        with pytest.raises(ImageError, match="too large"):
+            preprocessing.decode(file.getvalue())
+
+
+def test_bfloat16_is_near_and_says_so_in_name_and_fingerprint(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    save_checkpoint(folder, new_model("clip-small", seed=0, captions=_CAPTIONS), facts={}, card="", history=[])
+    exact = cast(OpenClipEncoder, load_encoder(str(folder)))
+    half = cast(OpenClipEncoder, load_encoder(f"{folder}@bf16"))
+    assert half.name == f"{folder}@bf16"
+    assert half.fingerprint != exact.fingerprint
+    for found, expected in (
+        (half.encode(_images()), exact.encode(_images())),
+        (half.encode_texts(_CAPTIONS), exact.encode_texts(_CAPTIONS)),
+    ):
+        assert found.dtype == np.float32
+        assert not np.array_equal(found, expected)
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+        assert (found * expected).sum(1).min() > 0.999
+    with pytest.raises(InputError, match="bfloat16"):
+        load_encoder("colour@bf16")
+
+
+def test_prepared_images_give_the_same_vectors() -> None:
+    encoder = OpenClipEncoder("small", new_model("clip-small", seed=0, captions=_CAPTIONS))
+    images = _images()
+    prepared = [encoder.prepare(image) for image in images]
+    np.testing.assert_array_equal(encoder.encode(prepared), encoder.encode(images))

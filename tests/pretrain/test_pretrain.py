@@ -1,26 +1,33 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from chorograph.area.config import configure
-from chorograph.area.errors import ChorographError, InputError
+from chorograph.area.errors import ChorographError, InputError, MissingExtraError
 from chorograph.area.folder import Area
 from chorograph.area.stage import Ledger
 from chorograph.models import coca
+from chorograph.models.adapters import load_adapter
 from chorograph.models.checkpoint import load_checkpoint, load_checkpoint_encoder
+from chorograph.models.coca import PAD
 from chorograph.models.openclip import ImageTextModel, new_model
-from chorograph.pretrain import loop
 from chorograph.pretrain.config import PretrainConfig
-from chorograph.pretrain.loop import augment, rate_factor, train, validate
-from chorograph.pretrain.objectives import CocaObjective, captioning_loss
-from chorograph.pretrain.pairs import Pairs
+from chorograph.pretrain.feed import Batch
+from chorograph.pretrain.loop import Training, augment, rate_factor, validate, warm_up_steps
+from chorograph.pretrain.objectives import CocaObjective, Towers
+from chorograph.pretrain.pairs import InMemory, Pairs
 from chorograph.pretrain.run import pretrain
+from chorograph.pretrain.step import Step
 
 
 @pytest.fixture(autouse=True)
@@ -44,12 +51,15 @@ def _pairs(loaded: ImageTextModel, number: int = 10) -> Pairs:
     pixels = torch.from_numpy(rng.integers(0, 256, (number, 3, *size), dtype=np.uint8))
     names = ["red", "green", "blue"]
     return Pairs(
-        tuple(map(str, range(number))), pixels, tuple((f"a {names[n % 3]} place", "a place") for n in range(number))
+        tuple(map(str, range(number))),
+        InMemory(pixels),
+        tuple((f"a {names[n % 3]} place", "a place") for n in range(number)),
     )
 
 
 @pytest.mark.parametrize(
-    ("objective", "model"), [("coca", "coca-small"), ("clip", "clip-small"), ("clip", "coca-small")]
+    ("objective", "model"),
+    [("coca", "coca-small"), ("clip", "clip-small"), ("clip", "coca-small"), ("siglip", "clip-small")],
 )
 def test_a_run_leaves_a_checkpoint_that_loads(colours: Area, objective: str, model: str) -> None:
     ledger = Ledger()
@@ -90,13 +100,13 @@ def test_the_same_seed_gives_the_same_weights(colours: Area) -> None:
 
 def test_held_out_images_never_reach_a_step(colours: Area, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[str] = set()
-    step = loop._step
+    learn = Training._learn
 
-    def watch(loaded: ImageTextModel, objective: object, optimiser: object, pixels: object, texts: list[str], p: str):  # type: ignore[no-untyped-def]
-        seen.update(texts)
-        return step(loaded, objective, optimiser, pixels, texts, p)  # type: ignore[arg-type]
+    def watch(training: Training, batch: Batch) -> None:
+        seen.update(batch.texts)
+        learn(training, batch)
 
-    monkeypatch.setattr(loop, "_step", watch)
+    monkeypatch.setattr(Training, "_learn", watch)
     pretrain(colours, _config(colours, holdout="0.25", epochs=3))
     captions = colours.captions.merge(colours.images, on="image_id")
     # The third caption names its tile; over three epochs every caption of a trained image is shown.
@@ -114,14 +124,15 @@ def test_validation_weighs_every_sample_of_every_batch() -> None:
     loaded = new_model("coca-small", seed=0, captions=["a red place", "a green place", "a blue place", "a place"] * 2)
     loaded.model.eval()
     held = _pairs(loaded, 10)
-    config = PretrainConfig(area=Path("a"), out=Path("b"), batch_size=4)
-    found = validate(loaded, CocaObjective(), held, config)
+    found = validate(_step(loaded), loaded, held, 4)
     expected = 0.0
     with torch.inference_mode():
         for rows in (range(0, 4), range(4, 7), range(7, 10)):
             tokens = loaded.tokenizer([held.captions[row][0] for row in rows])
-            out = loaded.model(loaded.preprocessing.normalise(held.pixels[list(rows)]), tokens)
-            expected += float(captioning_loss(out["logits"], out["labels"])) * len(rows) / 10
+            pixels, _ = held.images.read(np.array(rows))
+            out: Any = loaded.model(loaded.preprocessing.normalise(pixels), tokens)
+            loss = functional.cross_entropy(out["logits"].flatten(0, 1), out["labels"].flatten(), ignore_index=PAD)
+            expected += loss.item() * len(rows) / 10
     assert found["val_captioning"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -146,7 +157,9 @@ def test_the_best_epoch_can_be_kept(colours: Area) -> None:
     result = pretrain(colours, config)
     best = min(row["val_loss"] for row in result.history)
     held = _reload_held(colours, config, result.loaded)
-    assert validate(result.loaded, CocaObjective(), held, config)["val_loss"] == pytest.approx(best, rel=1e-4)
+    assert validate(_step(result.loaded), result.loaded, held, config.batch_size)["val_loss"] == pytest.approx(
+        best, rel=1e-4
+    )
 
 
 def _reload_held(area: Area, config: PretrainConfig, loaded: ImageTextModel) -> Pairs:
@@ -155,8 +168,12 @@ def _reload_held(area: Area, config: PretrainConfig, loaded: ImageTextModel) -> 
 
     return load_pairs(
         area, loaded.preprocessing, view="satellite", holdout=config.holdout, seed=config.seed, ledger=Ledger(),
-        progress=silent, scratch=area.path.parent,
+        progress=silent,
     )[1]  # fmt: skip
+
+
+def _step(loaded: ImageTextModel) -> Step:
+    return Step(Towers(loaded.model, captions=True), loaded.model, CocaObjective())
 
 
 def test_wrong_settings_are_named_before_any_work(colours: Area) -> None:
@@ -166,6 +183,11 @@ def test_wrong_settings_are_named_before_any_work(colours: Area) -> None:
         ({"lr": -1.0}, "lr"),
         ({"objective": "coca", "model": "clip-small"}, "CoCa"),
         ({"init": colours.path / "nothing.pt"}, "does not exist"),
+        ({"accumulate": 0}, "accumulate"),
+        ({"clip_norm": 0.0}, "clip_norm"),
+        ({"checkpoint_every": "often"}, "checkpoint_every"),
+        ({"fsdp": True}, "torchrun"),
+        ({"adapter": "lora", "freeze": "text"}, "adapter"),
     ):
         with pytest.raises(InputError, match=message):
             pretrain(colours, _config(colours, **settings))
@@ -179,7 +201,7 @@ def test_a_loss_that_is_no_number_stops_the_run() -> None:
     pairs = _pairs(loaded)
     config = PretrainConfig(area=Path("a"), out=Path("b"), batch_size=4, epochs=1)
     with pytest.raises(ChorographError, match="lower --lr"):
-        train(loaded, CocaObjective(), pairs, pairs, config, lr=1e-3, progress=lambda *_: None)
+        Training(loaded, CocaObjective(), pairs, pairs, config, lr=1e-3).run()
 
 
 def test_the_rate_rises_then_falls() -> None:
@@ -189,6 +211,7 @@ def test_the_rate_rises_then_falls() -> None:
     assert factors[10:] == sorted(factors[10:], reverse=True)
     assert factors[-1] < 0.01
     assert rate_factor(99, 100, 10, "constant") == 1
+    assert [warm_up_steps(warmup, 200) for warmup in (0, 0.1, 1, 50)] == [1, 20, 200, 50]
 
 
 def test_augmentation_only_turns_and_mirrors() -> None:
@@ -201,3 +224,86 @@ def test_augmentation_only_turns_and_mirrors() -> None:
     street = augment(pixels, replace(config, view="street"), (0, 0, 0))
     assert len({tuple(image[0].flatten().tolist()) for image in street}) == 2
     assert torch.equal(augment(pixels, replace(config, augment="none"), (0, 0, 0)), pixels)
+    places = np.array([3, 250, 17])
+    assert torch.equal(augment(pixels[places], config, (0, 0, 0), places, 400), turned[places])
+
+
+def test_cuts_are_parts_of_the_image() -> None:
+    config = PretrainConfig(area=Path("a"), out=Path("b"), augment="crop")
+    columns = torch.linspace(0, 255, 64).to(torch.uint8).expand(200, 3, 64, 64)
+    cut = augment(columns, config, (0, 0, 0)).float()
+    contrast = cut.amax((1, 2, 3)) - cut.amin((1, 2, 3))
+    assert contrast.max() <= 255
+    assert 255 * 0.5**0.5 - 8 < contrast.min() < 200  # half the area is 0.71 of the side
+    assert torch.equal(augment(columns, config, (0, 0, 0)), cut.to(torch.uint8))
+
+
+@pytest.mark.parametrize("tower", ["image", "text"])
+def test_a_frozen_tower_stays_as_it_is(colours: Area, tower: str) -> None:
+    before = pretrain(colours, _config(colours, epochs=1, lr=1e-12)).folder
+    kept = before.rename(before.with_name("kept"))
+    result = pretrain(colours, _config(colours, epochs=1, lr=1e-2, freeze=tower, init=kept))
+    old, new = load_checkpoint(kept).model.state_dict(), result.loaded.model.state_dict()
+    changed = {name for name in old if not torch.equal(old[name], new[name])}
+    assert changed
+    assert not any(name.startswith("visual." if tower == "image" else "text.") for name in changed)
+    assert any(name.startswith("text_decoder.") for name in changed)
+
+
+def test_captions_that_are_all_the_same_raise_an_alarm(colours: Area) -> None:
+    ledger = Ledger()
+    result = pretrain(colours, _config(colours, epochs=1, holdout="0.25", lr=1e-9), ledger=ledger)
+    assert result.last["caption_collapse"] is True
+    assert any("collapsed" in warning for warning in ledger.warnings)
+
+
+def test_tensorboard_is_asked_for_by_name_and_missed_by_name(
+    colours: Area, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingExtraError, match="pip install tensorboard"):
+        pretrain(colours, _config(colours, tensorboard=tmp_path / "board"))
+    written: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, folder: str) -> None:
+            self.folder = folder
+
+        def add_scalar(self, name: str, value: float, epoch: int) -> None:
+            written.append((name, value, epoch))
+
+        def flush(self) -> None:
+            pass
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    history = pretrain(colours, _config(colours, epochs=2, tensorboard=tmp_path / "board")).history
+    assert ("train/loss", history[1]["train_loss"], 2) in written
+
+
+@pytest.mark.parametrize("kind", ["lora", "bitfit", "prefix"])
+def test_adapters_are_trained_apart_and_merged_where_they_can_be(colours: Area, kind: str) -> None:
+    kept = pretrain(colours, _config(colours, epochs=1, lr=1e-12)).folder
+    kept = kept.rename(kept.with_name("kept"))
+    ledger = Ledger()
+    settings = {"adapter": kind, "adapter_towers": ["image"], "adapter_rank": 4, "lr": 1e-2, "init": kept}
+    result = pretrain(colours, _config(colours, epochs=2, **settings), ledger=ledger)
+    old, new = load_checkpoint(kept).model.state_dict(), load_checkpoint(result.folder).model.state_dict()
+    changed = {name for name in old if not torch.equal(old[name], new[name])}
+    assert old.keys() == new.keys()
+    assert all(name.startswith("visual.") for name in changed)
+    trained = sum(ledger.counts[name] for name in ledger.counts if name.startswith("parameters trained"))
+    assert 0 < trained < sum(tensor.numel() for tensor in old.values()) / 10
+    folder = result.folder.with_name(f"{result.folder.name}.adapter")
+    assert {path.name for path in folder.iterdir()} == {"adapter.safetensors", "adapter.json"}
+    if kind == "prefix":
+        assert not changed
+        assert any("cannot be merged" in warning for warning in ledger.warnings)
+    else:
+        assert changed
+        # The base with the adapter computes what the merged weights do.
+        base = load_checkpoint(kept)
+        load_adapter(base.model, folder)
+        pixels = _pairs(base).images.read(np.arange(4))[0]
+        with torch.inference_mode():
+            found = base.encode_pixels(pixels)
+            torch.testing.assert_close(found, result.loaded.encode_pixels(pixels), rtol=1e-4, atol=1e-5)

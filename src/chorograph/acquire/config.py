@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chorograph.area.config import setting
 
-LAYOUTS = ("urbanclip", "urbanvlp", "rsicd", "image-folder")
+LAYOUTS = ("urbanclip", "urbanvlp", "knowcl", "urbankg", "rsicd", "image-folder", "rs5m")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,17 @@ class ImportConfig:
     src: Path = setting(help="the folder that holds the published files")
     out: Path = setting(help="the area folder to make; must not exist yet")
     skip_bad: bool = setting(False, help="go on past images that cannot be read, and count them by reason")
+
+
+@dataclass(frozen=True)
+class PackConfig:
+    """Settings of `chorograph area pack`: areas as one corpus whose images lie in WebDataset tars."""
+
+    areas: list[Path] = setting(help="the area folders; given several times, one corpus of all")
+    out: Path = setting(help="the corpus to make; must not exist yet")
+    split: str | None = setting(None, help="take only images of a given split, by their roles there")
+    roles: str = setting("train,val", help="the roles that are taken, separated by commas")
+    shard_samples: int = setting(10_000, help="images a shard")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from chorograph.area.errors import InputError, UnknownNameError
 from chorograph.area.folder import AreaDraft, Source
 from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.area.tiles import tile_centre
+from chorograph.graph.reading import as_text, read_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -143,26 +144,13 @@ def _read_poi(path: Path, region_id: str, known: set[str]) -> pd.DataFrame:
 
 def _read_triples(path: Path, known: set[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return triples and entities. `KIND:ID` names an entity of that kind; it is a region where ID names one."""
-    facts: list[tuple[str, str, str]] = []
-    first_line: dict[tuple[str, str, str], int] = {}
-    try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            parts = line.split("\t")
-            if len(parts) != 3 or not all(part.strip() for part in parts):
-                raise InputError(f"{path}: line {number} is not head, relation, tail separated by tabs: {line[:80]!r}")
-            fact = (parts[0].strip(), parts[1].strip(), parts[2].strip())
-            if fact in first_line:
-                raise InputError(f"{path}: line {number} repeats line {first_line[fact]}: {' '.join(fact)}")
-            first_line[fact] = number
-            facts.append(fact)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    entities = sorted({entity for head, _, tail in facts for entity in (head, tail)})
+    facts = read_facts(path)
+    entities = sorted({*map(str, facts["head"].cat.categories), *map(str, facts["tail"].cat.categories)})
     split = [entity.partition(":") for entity in entities]
     kinds = [kind if colon else "region" if kind in known else "entity" for kind, colon, _ in split]
     regions = [rest if colon and rest in known else kind if kind in known else None for kind, colon, rest in split]
     return (
-        pd.DataFrame(facts, columns=["head", "relation", "tail"]),
+        as_text(facts),
         pd.DataFrame({"entity": entities, "kind": kinds, "region_id": regions}),
     )
 

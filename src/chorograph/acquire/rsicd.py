@@ -36,11 +36,16 @@ def import_rsicd(
 ) -> None:
     """Build a corpus from `captions.json` (image, class, captions) or the official `dataset_rsicd.json`, and images.
 
-    The official file's split is filed as `splits/official`.
+    The official file's split is filed as `splits/official`. Other sets of the same form (`dataset_RSITMD.json`) are
+    read as well, and named by their file.
     """
-    described = next((p for p in (source / "captions.json", source / "dataset_rsicd.json") if p.is_file()), None)
+    described = next(
+        (p for p in (source / "captions.json", *sorted(source.glob("dataset_*.json"))) if p.is_file()), None
+    )
     if described is None:
         raise InputError(f"{source} holds neither captions.json nor dataset_rsicd.json")
+    named = described.stem.removeprefix("dataset_").upper()
+    origin = _SOURCE if named in ("CAPTIONS", "RSICD") else Source(named)
     records = list(read_records(read_json(described), described))
     folder = next((p for p in (source / "images", source / "RSICD_images") if p.is_dir()), source)
     pairs = []
@@ -48,7 +53,7 @@ def import_rsicd(
         texts = [text.strip() for text in record.captions]
         ledger.drop("empty caption", sum(not text for text in texts))
         pairs += [(Path(record.image).stem, text) for text in texts if text]
-    with AreaDraft(out, out.name, "RSICD", [_SOURCE]) as draft:
+    with AreaDraft(out, out.name, origin.name, [origin]) as draft:
         rows = []
         for done, record in enumerate(records, start=1):
             file = folder / Path(record.image).name
@@ -57,7 +62,8 @@ def import_rsicd(
             )
             rows.append({"image_id": Path(record.image).stem, "uri": uri, "sha256": sha256})
             progress("reading images", done, len(records))
-        images = pd.DataFrame(rows).assign(view="satellite", source=_SOURCE.name, licence="Google Earth's terms")
+        terms = "Google Earth's terms" if origin is _SOURCE else origin.licence
+        images = pd.DataFrame(rows).assign(view="satellite", source=origin.name, licence=terms)
         draft.write("images", images)
         draft.write("captions", caption_table(pairs, "human"))
         classes = [(Path(record.image).stem, record.kind) for record in records if record.kind]

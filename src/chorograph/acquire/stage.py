@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from chorograph.acquire.config import BuildConfig, CheckConfig, ImportConfig, SyntheticConfig
+from chorograph.acquire.config import BuildConfig, CheckConfig, ImportConfig, PackConfig, SyntheticConfig
 from chorograph.area.config import plain
 from chorograph.area.errors import AreaError
 from chorograph.area.stage import Ledger, Outcome, Progress, run_stage
@@ -15,8 +15,11 @@ from chorograph.area.stage import Ledger, Outcome, Progress, run_stage
 _IMPORTERS = {
     "urbanclip": "chorograph.acquire.urbanclip:import_urbanclip",
     "urbanvlp": "chorograph.acquire.urbanvlp:import_urbanvlp",
+    "knowcl": "chorograph.acquire.knowcl:import_knowcl",
+    "urbankg": "chorograph.acquire.urbankg:import_urbankg",
     "rsicd": "chorograph.acquire.rsicd:import_rsicd",
     "image-folder": "chorograph.acquire.image_folder:import_image_folder",
+    "rs5m": "chorograph.acquire.pack:import_rs5m",
 }
 
 
@@ -40,6 +43,13 @@ def import_(config: ImportConfig, progress: Progress) -> Outcome:
         [config.src],
         lambda ledger: importer(config.src, config.out, ledger, skip_bad=config.skip_bad, progress=progress),
     )
+
+
+def pack(config: PackConfig, progress: Progress) -> Outcome:
+    """Run `area pack`."""
+    from chorograph.acquire.pack import pack as pack_areas
+
+    return _make("area pack", config, list(config.areas), lambda ledger: pack_areas(config, ledger, progress))
 
 
 def synthetic(config: SyntheticConfig, progress: Progress) -> Outcome:

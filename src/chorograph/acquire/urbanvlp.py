@@ -125,7 +125,7 @@ def _street_texts(source: Path, known: set[str], ledger: Ledger) -> list[tuple[s
 
 def _labels(source: Path, ledger: Ledger) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return indicators and POI counts of every CITY_{train,test}*.csv; a repeated tile keeps its first label."""
-    values, counts = [], []
+    values, counts, totals = [], [], []
     for path in sorted(source.glob("downstream*/*.csv")):
         city = path.stem.partition("_")[0]
         table = read_table(path, ["Coordinate"])
@@ -140,7 +140,13 @@ def _labels(source: Path, ledger: Ledger) -> tuple[pd.DataFrame, pd.DataFrame]:
         ]
         if "poi" in table.columns:
             for region, text, at in zip(regions, table["poi"], where, strict=True):
-                counts += [(region, kind, number) for kind, number in parse_poi(text, at).items()]
+                held = parse_poi(text, at)
+                counts += [(region, kind, number) for kind, number in held.items()]
+                totals.append((region, float(sum(held.values()))))
+    if totals:
+        # The sixth indicator: how many points of interest there are, of all kinds; each kind's is in poi_counts.
+        total = pd.DataFrame(totals, columns=["region_id", "value"])
+        values.append(total.assign(indicator="poi", unit="points of interest", source=_SOURCE.name))
     empty = pd.DataFrame({name: [] for name in ("region_id", "indicator", "value", "unit", "source")})
     indicators = pd.concat(values, ignore_index=True) if values else empty
     repeated = indicators.duplicated(["region_id", "indicator"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chorograph.area.errors import ChorographError, ImageError
-from chorograph.area.files import sha256_file
+from chorograph.area.files import sha256_bytes
 from chorograph.area.stage import Progress, silent
 from chorograph.area.tables import TABLES, conform, row_list
 
@@ -66,7 +66,7 @@ def _check_images(area: Area, images: pd.DataFrame, progress: Progress) -> list[
     ):
         try:
             area.read_image(uri)
-            if sha256 is not None and sha256_file(area.resolve(uri)) != sha256:
+            if sha256 is not None and sha256_bytes(area.read_encoded(uri)) != sha256:
                 problems.append(f"image {image_id!r}: the bytes of {uri} are not those that were recorded")
         except ImageError as error:
             problems.append(f"image {image_id!r}: {uri}: {error.reason}")

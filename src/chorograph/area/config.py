@@ -37,6 +37,8 @@ def configure(cls: type[C], values: Mapping[str, object], *, where: str = "setti
     """
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    # A setting whose name is a word of Python (`in`) is a field with a line behind it.
+    values = {f"{name}_" if f"{name}_" in fields else name: value for name, value in values.items()}
     for name in values:
         if name not in fields:
             raise UnknownNameError.of(f"setting of {where}", name, fields)
@@ -84,6 +86,13 @@ def _convert(hint: Any, value: object, where: str) -> object:
     if origin is list:
         items = value if isinstance(value, list | tuple) else [value]
         return [_convert(typing.get_args(hint)[0], item, where) for item in items]
+    if origin is tuple:
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(_convert(typing.get_args(hint)[0], item, where) for item in items)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise InputError(f"{where} must be a table of names and values, not {value!r}")
+        return configure(hint, value, where=where)
     if origin is dict:
         if not isinstance(value, Mapping):
             raise InputError(f"{where} must be a table of names and values, not {value!r}")

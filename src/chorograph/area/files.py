@@ -77,6 +77,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_bytes(data: bytes) -> str:
+    """Return the hex SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def within(folder: Path, relative: str) -> Path:
     """Return `folder / relative`, refusing a path that leads out of the folder (`..`, absolute, symbolic link)."""
     root = folder.resolve()

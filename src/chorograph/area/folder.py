@@ -19,7 +19,8 @@ import tomli_w
 
 from chorograph.area.errors import AreaError, ImageError, InputError
 from chorograph.area.files import atomic_folder, atomic_path, slug, within
-from chorograph.area.images import read_rgb
+from chorograph.area.images import MARK as MARK
+from chorograph.area.images import read_encoded, read_rgb
 from chorograph.area.tables import TABLES, conform, empty, get_table, to_arrow
 
 if TYPE_CHECKING:
@@ -163,12 +164,24 @@ class Area:
         return _write_split(self.path, name, frame)
 
     def resolve(self, uri: str) -> Path:
-        """Return the file behind an image's `uri`; `InputError` where it leads out of the area's folder."""
-        return within(self.path, uri)
+        """Return the file behind an image's `uri`; `InputError` where it leads out of the area's folder.
 
-    def read_image(self, uri: str) -> NDArray[np.uint8]:
-        """Return an image as uint8 (height, width, 3); `ImageError` with the reason where it cannot be read."""
-        return read_rgb(self.resolve(uri))
+        For an image inside a shard, `SHARD.tar#KEY` as a path, which `read_rgb` and `read_encoded` take.
+        """
+        shard, mark, key = uri.partition(MARK)
+        file = within(self.path, f"{shard}{mark[:-1]}")
+        return Path(f"{file}#{key}") if mark else file
+
+    def read_image(self, uri: str, *, at_least: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """Return an image as uint8 (height, width, 3); `ImageError` with the reason where it cannot be read.
+
+        `uri` is a file of the area, or `SHARD.tar#KEY` for an image inside a shard. `at_least`: see `read_rgb`.
+        """
+        return read_rgb(self.resolve(uri), at_least=at_least)
+
+    def read_encoded(self, uri: str) -> bytes:
+        """Return an image's bytes as they are held; `ImageError` ("missing") where there are none."""
+        return read_encoded(self.resolve(uri))
 
     def embeddings_path(self, model: str) -> Path:
         """Return where the image vectors of `model` lie, whether or not they are there."""

@@ -16,6 +16,9 @@ from chorograph.area.errors import ImageError
 #: Larger images are refused before their pixels are decoded (a decompression bomb is a few kB on disk).
 MAX_PIXELS = 64_000_000
 
+#: What stands between a shard and a key in the place of an image inside a shard.
+MARK = ".tar#"
+
 #: How files begin that were images once: cut off inside their header, they are truncated, not something else.
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"BM")
 
@@ -53,17 +56,24 @@ def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.I
         raise ImageError("truncated", label) from error
 
 
-def read_rgb(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def read_rgb(
+    source: Path | bytes, *, max_pixels: int = MAX_PIXELS, at_least: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
     """Read an image as uint8 (height, width, 3); same conversions and errors as `open_image`.
 
-    Plain JPEGs take the fast way through libjpeg-turbo; everything unusual goes through Pillow.
+    Plain JPEGs take the fast way through libjpeg-turbo; everything unusual goes through Pillow. With `at_least`
+    (height, width) a JPEG that is larger is decoded to the smallest number of eighths of its size that is not smaller
+    than that, which skips work and averages pixels as it goes; everything else comes at full size.
     """
     data = _read_bytes(source)
     if data[:2] == b"\xff\xd8" and b"Exif\x00\x00" not in data[:4096]:
         try:
             height, width, colourspace, _ = simplejpeg.decode_jpeg_header(data)
-            if colourspace != "CMYK" and height * width <= max_pixels:
-                pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB")
+            if colourspace not in ("CMYK", "YCCK") and height * width <= max_pixels:
+                least_height, least_width = at_least or (0, 0)
+                pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+                    data, colorspace="RGB", min_height=least_height, min_width=least_width
+                )
                 return pixels
         except ValueError:
             pass  # damaged: Pillow below finds the reason
@@ -75,14 +85,24 @@ def read_rgb(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[n
     raise ImageError(label_error.reason, source if isinstance(source, Path) else label_error.source) from label_error
 
 
+def read_encoded(place: Path) -> bytes:
+    """Return the bytes of an image: of a file, or of the sample KEY of a shard for `SHARD.tar#KEY`.
+
+    `ImageError` ("missing") where there are none.
+    """
+    shard, mark, key = str(place).partition(MARK)
+    if mark:
+        from chorograph.shards.index import read_image_bytes
+
+        return read_image_bytes(Path(f"{shard}{mark[:-1]}"), key)
+    try:
+        return place.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise ImageError("missing", place) from error
+
+
 def _read_bytes(source: Path | bytes) -> bytes:
-    if isinstance(source, bytes):
-        data = source
-    else:
-        try:
-            data = source.read_bytes()
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-            raise ImageError("missing", source) from error
+    data = source if isinstance(source, bytes) else read_encoded(source)
     if not data:
         raise ImageError("empty", source if isinstance(source, Path) else "0 bytes")
     return data
@@ -107,8 +127,19 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> np.uint64:
     The signs of the lowest 8 x 8 cosine coefficients of the 32 x 32 grey image about their median (Zauner 2010). 0 for
     an image without contrast, which looks like every other such image.
     """
-    grey = np.asarray(Image.fromarray(pixels).convert("L").resize((32, 32), Image.Resampling.BOX), dtype=np.float32)
-    if grey.std() < _FLAT:
-        return np.uint64(0)
-    low = _COSINES @ grey @ _COSINES.T
-    return np.uint64(np.packbits(low > np.median(low)).view(np.uint64)[0])
+    return np.uint64(hashes_of_reduced(reduced(Image.fromarray(pixels))[None])[0])
+
+
+def reduced(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the 32 x 32 grey pixels that a perceptual hash is made of."""
+    grey = image if image.mode == "L" else image.convert("L")
+    return np.asarray(grey.resize((32, 32), Image.Resampling.BOX))
+
+
+def hashes_of_reduced(grey: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return the perceptual hashes of (n, 32, 32) reduced images: many cost little more than one."""
+    values = grey.astype(np.float32)
+    low = _COSINES @ values @ _COSINES.T
+    bits = low > np.median(low, axis=(1, 2), keepdims=True)
+    hashes = np.packbits(bits.reshape(-1, 64), axis=1).view(np.uint64)[:, 0]
+    return np.where(values.std(axis=(1, 2)) < _FLAT, np.uint64(0), hashes)

@@ -11,6 +11,7 @@ from dataclasses import MISSING
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from chorograph.area.config import configure
 from chorograph.area.errors import ChorographError, InputError, UnknownNameError
@@ -30,9 +31,21 @@ _GROUPS = {
     name: typer.Typer(help=text, no_args_is_help=True)
     for name, text in (
         ("area", "Build, import, check and describe areas."),
+        ("graph", "Build, check, describe and embed the knowledge graph of an area."),
         ("evaluate", "Judge a model: zero-shot, retrieval, probe, localisation, captions, published suites."),
     )
 }
+
+
+class _OrRun(TyperGroup):
+    """A group that is also a verb: what does not begin with a command's name goes to its command `run`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `run` in front of a recipe's name or an option."""
+        return super().parse_args(ctx, args if args and args[0] in self.commands else ["run", *args])
+
+
+_GROUPS["curate"] = typer.Typer(help="Filter web-scale image-text pairs to a clean corpus.", cls=_OrRun)
 for _name, _group in _GROUPS.items():
     app.add_typer(_group, name=_name)
 
@@ -55,7 +68,7 @@ def _command(config: type[Any], positional: tuple[str, ...], body: Callable[[Any
     for name in (*positional, *(name for name in fields if name not in positional)):
         field, hint = fields[name], hints[name]
         text = _help(field)
-        flag, option = f"--{name.replace('_', '-')}", typer.Option
+        flag, option = f"--{name.rstrip('_').replace('_', '-')}", typer.Option
         said: Any
         if name in positional:
             said = typer.Argument(help=text, show_default=False)
@@ -123,7 +136,7 @@ def _add(verb: Verb, group: typer.Typer, name: str) -> None:
 
 for _verb in VERBS.values():
     _first, _, _second = _verb.name.partition(" ")
-    _add(_verb, _GROUPS[_first] if _second else app, _second or _first)
+    _add(_verb, _GROUPS.get(_first, app), _second or ("run" if _first in _GROUPS else _first))
 
 
 def _run(config: RunConfig, as_json: bool) -> None:

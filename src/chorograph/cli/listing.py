@@ -53,7 +53,7 @@ def reference() -> str:
         lines += [f"## `chorograph {name}`", "", summary, "", "| setting | default | meaning |", "|---|---|---|"]
         hints = typing.get_type_hints(config)
         for field in dataclasses.fields(config):
-            shown = field.name.upper() if field.name in positional else f"--{field.name.replace('_', '-')}"
+            shown = field.name.upper() if field.name in positional else f"--{field.name.rstrip('_').replace('_', '-')}"
             missing = field.default is dataclasses.MISSING
             required = missing and field.default_factory is dataclasses.MISSING
             default = "required" if required else "" if missing or field.default is None else str(field.default)

@@ -48,14 +48,16 @@ class Bar:
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Draw that `done` of `total` steps of `what` are finished."""
+        # What follows a bar (a rate) changes from step to step and belongs to the same task.
+        task = what.partition(" | ")[0]
         if _ERR.is_terminal:
-            if what not in self._tasks:
-                self._tasks[what] = self._progress.add_task(what, total=total)
-            self._progress.update(self._tasks[what], completed=done, total=total)
+            if task not in self._tasks:
+                self._tasks[task] = self._progress.add_task(what, total=total)
+            self._progress.update(self._tasks[task], description=what, completed=done, total=total)
             return
         tenth = 10 * done // max(total, 1)
-        if tenth != self._tenth.get(what):
-            self._tenth[what] = tenth
+        if tenth != self._tenth.get(task):
+            self._tenth[task] = tenth
             _ERR.print(f"{what}: {done} of {total}", markup=False)
 
     def clear(self) -> None:

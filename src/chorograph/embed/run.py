@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Images that are decoded and encoded together.
 _BATCH = 64
+#: Threads that decode; more of them wait for each other.
+_READERS = 16
 #: How many images an encoder such as `rcf` is fitted on.
 _SAMPLE = 512
 
@@ -49,8 +52,8 @@ def embed_images(
     if wanted.empty:
         raise InputError(f"{area.path} holds no {view} images to encode")
     encoder = load_encoder(model, device_of(device))
-    _fit(encoder, area, wanted, seed, ledger)
-    path = area.embeddings_path(encoder.name)
+    _fit(encoder, area, wanted, view, seed, ledger)
+    path = area.embeddings_path(stored_as(encoder.name, view))
     known = _stored(path, encoder)
     keys = wanted["sha256"].fillna("unhashed:" + wanted["image_id"]).to_numpy(object)
     first_of_key = {key: row for row, key in reversed(list(enumerate(keys)))}
@@ -78,6 +81,11 @@ def embed_images(
     return embeddings
 
 
+def stored_as(model: str, view: str) -> str:
+    """Return the name that a model's vectors of a view are stored by: street views beside, not over, satellite ones."""
+    return model if view == "satellite" else f"{view}:{model}"
+
+
 def _stored(path: Path, encoder: ImageEncoder) -> dict[str, NDArray[np.float32]]:
     """Return the vectors that this very encoder made before, by the hash of their image."""
     try:
@@ -92,19 +100,28 @@ def _stored(path: Path, encoder: ImageEncoder) -> dict[str, NDArray[np.float32]]
 def _encode(
     encoder: ImageEncoder, area: Area, uris: NDArray[np.object_], rows: Sequence[int], ledger: Ledger
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield (row, vector); the next batch is read while the present one is encoded."""
+    """Yield (row, vector); threads read the next batch, and resize it where the encoder says how, meanwhile."""
+    prepare = getattr(encoder, "prepare", None)
+
+    def read(row: int) -> NDArray[np.uint8] | str:
+        try:
+            pixels = area.read_image(uris[row])
+        except ImageError as error:
+            return error.reason
+        return pixels if prepare is None else prepare(pixels)
+
     batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        pending = reader.submit(_read, area, uris, batches[0]) if batches else None
-        for number in range(len(batches)):
-            assert pending is not None  # noqa: S101  # one read is pending for every batch
-            read, failed = pending.result()
-            if number + 1 < len(batches):
-                pending = reader.submit(_read, area, uris, batches[number + 1])
-            for reason in failed:
-                ledger.drop(f"image {reason}")
-            if read:
-                yield from zip([row for row, _ in read], encoder.encode([pixels for _, pixels in read]), strict=True)
+    with ThreadPoolExecutor(max_workers=min(_READERS, os.cpu_count() or 1)) as readers:
+        pending = [readers.submit(read, row) for row in batches[0]] if batches else []
+        for number, batch in enumerate(batches):
+            images = [one.result() for one in pending]
+            pending = [readers.submit(read, row) for row in (batches[number + 1] if number + 1 < len(batches) else ())]
+            for reason in images:
+                if isinstance(reason, str):
+                    ledger.drop(f"image {reason}")
+            held = [(row, image) for row, image in zip(batch, images, strict=True) if not isinstance(image, str)]
+            if held:
+                yield from zip([row for row, _ in held], encoder.encode([image for _, image in held]), strict=True)
 
 
 def _read(
@@ -119,7 +136,7 @@ def _read(
     return read, failed
 
 
-def _fit(encoder: ImageEncoder, area: Area, images: pd.DataFrame, seed: int, ledger: Ledger) -> None:
+def _fit(encoder: ImageEncoder, area: Area, images: pd.DataFrame, view: str, seed: int, ledger: Ledger) -> None:
     """Fit the parts that must see the area first, once: what they learnt is kept beside their vectors.
 
     Kept, not learnt anew, so that adding an image to the area does not change the vectors of all others.
@@ -127,7 +144,7 @@ def _fit(encoder: ImageEncoder, area: Area, images: pd.DataFrame, seed: int, led
     for part in parts_of(encoder):
         if not isinstance(part, FittedEncoder):
             continue
-        path = area.embeddings_path(part.name).with_suffix(".safetensors")
+        path = area.embeddings_path(stored_as(part.name, view)).with_suffix(".safetensors")
         if path.is_file():
             part.restore(load_file(path))
             continue

@@ -13,7 +13,7 @@ from chorograph.embed.config import EmbedConfig
 def embed(config: EmbedConfig, progress: Progress) -> Outcome:
     """Run `embed`: the manifest lies beside the vectors, as `SLUG.manifest.json`."""
     from chorograph.area.folder import Area
-    from chorograph.models.registry import resolve
+    from chorograph.models.registry import BF16, resolve
 
     area = Area.open(config.area)
     name = resolve(config.model)
@@ -26,8 +26,11 @@ def embed(config: EmbedConfig, progress: Progress) -> Outcome:
         run = embed_captions if captions else embed_images
         run(area, name, ledger, view=config.view, device=config.device, seed=config.seed, progress=progress)
 
-    inputs = [area.table_path("images"), *(Path(part) for part in name.split("+") if Path(part).is_dir())]
+    folders = [Path(part.removesuffix(BF16)) for part in name.split("+")]
+    inputs = [area.table_path("images"), *(path for path in folders if path.is_dir())]
     if captions:
         inputs.append(area.table_path("captions"))
-    manifest = area.embeddings_path(f"text:{name}" if captions else name).with_suffix(".manifest.json")
+    street = not captions and config.view == "street"
+    stored = f"text:{name}" if captions else f"street:{name}" if street else name
+    manifest = area.embeddings_path(stored).with_suffix(".manifest.json")
     return run_stage("embed", manifest=manifest, config=plain(replace(config, model=name)), inputs=inputs, work=work)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorograph.area.errors import ImageError, InputError
-from chorograph.area.images import perceptual_hash, read_rgb
+from chorograph.area.images import perceptual_hash, read_encoded, read_rgb
 from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.evaluate.checks import check_encoder, check_pixels
 from chorograph.evaluate.data import Example
@@ -134,7 +134,7 @@ def _read(examples: Sequence[Example]) -> list[_Read | ImageError]:
     read: list[_Read | ImageError] = []
     for example in examples:
         try:
-            data = example.file.read_bytes()
+            data = read_encoded(example.file)
             pixels = read_rgb(data)
             read.append(_Read(example, pixels, hashlib.sha256(data).hexdigest(), perceptual_hash(pixels)))
         except (ImageError, OSError) as error:

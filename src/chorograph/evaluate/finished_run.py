@@ -97,7 +97,9 @@ def take_up(area: Area, asked: Mapping[str, Any], run: Path, device: str) -> Fin
     if "image" not in names:
         raise InputError(f"{run} was predicted from {', '.join(names)}, without imagery: there is nothing to look into")
     regions, images = area.regions, area.images.set_index("image_id")
-    labels = read_labels(area, config.indicator, Ledger(), log=config.log, per=config.per, year=config.year)
+    labels = read_labels(
+        area, config.indicator, Ledger(), log=config.log, per=config.per, year=config.year, plus=config.plus
+    )
     labelled = np.isfinite(labels.fitted)
     duplicates = duplicate_groups(area.images, regions["region_id"][labelled])
     folds = make_split(config).folds(area, regions[labelled], duplicates)
@@ -151,7 +153,7 @@ def redrawn(encoder: ImageEncoder, seed: int) -> ImageEncoder | None:
 
 
 def _features(area: Area, embeddings: Embeddings, config: PredictConfig, names: Sequence[str]) -> Fused:
-    blocks = read_modalities(area, embeddings, config.pooling, read_texts(area, config))
+    blocks = read_modalities(area, embeddings, config.pooling, read_texts(area, config), config.modalities)
     return Fused({name: blocks[name] for name in names})
 
 

@@ -16,7 +16,7 @@ from chorograph.acquire.image_folder import SUFFIXES
 from chorograph.area.errors import ImageError, InputError
 from chorograph.area.files import read_json
 from chorograph.area.folder import Area
-from chorograph.area.images import perceptual_hash, read_rgb
+from chorograph.area.images import perceptual_hash, read_encoded, read_rgb
 from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.models.registry import images_seen
 
@@ -95,7 +95,7 @@ def hash_files(files: Sequence[Path], name: str, ledger: Ledger, progress: Progr
 
     def read(file: Path) -> tuple[str, np.uint64] | ImageError:
         try:
-            data = file.read_bytes()
+            data = read_encoded(file)
             return sha256(data).hexdigest(), perceptual_hash(read_rgb(data))
         except OSError:
             return ImageError("missing", file)

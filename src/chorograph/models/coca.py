@@ -16,8 +16,10 @@ from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.transformer import text_global_pool
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from chorograph.area.errors import InputError, UnknownNameError
+from chorograph.models.lean import LeanCrossBlock, make_lean, standardise
 
 #: Padding token of every tokenizer used here, and the label that the captioning loss ignores.
 PAD = 0
@@ -93,9 +95,10 @@ def architecture(name: str) -> dict[str, Any]:
     return config
 
 
-def build(config: Mapping[str, Any], seed: int) -> nn.Module:
+def build(config: Mapping[str, Any], seed: int, *, lean: bool = True) -> nn.Module:
     """Build a model from its configuration, every parameter initialised from `seed`; nothing is downloaded.
 
+    `lean` computes attention with fewer copies (`chorograph.models.lean`); parameters and results are the same.
     open_clip 3.3 leaves the projection of CoCa's decoder uninitialised; it is drawn here as in its (never called)
     `init_parameters`: normal with standard deviation width^-1/2.
     """
@@ -115,6 +118,8 @@ def build(config: Mapping[str, Any], seed: int) -> nn.Module:
             model = (CustomTextCLIP if custom_text else CLIP)(**settings, output_dict=True)
         if stem:
             model.visual.conv1 = ConvStem(vision["width"], vision["patch_size"])
+    if lean:
+        make_lean(model)
     built: nn.Module = model
     return built
 
@@ -180,6 +185,24 @@ def encode_text(model: nn.Module, tokens: Tensor, *, unit: bool = True) -> TextF
     elif projection is not None:
         pooled = pooled @ projection
     return TextFeatures(functional.normalize(pooled, dim=-1) if unit else pooled, embeddings)
+
+
+def decode(decoder: nn.Module, image_tokens: Tensor, text_tokens: Tensor) -> Tensor:
+    """Return a CoCa decoder's hidden states (n, length, width), normalised, before `text_projection` makes logits."""
+    tower: Any = decoder
+    hidden, length = text_tokens, text_tokens.shape[1]
+    mask = tower.attn_mask[:length, :length]
+    images: tuple[Tensor, ...] = (image_tokens, image_tokens)
+    if all(isinstance(block, LeanCrossBlock) for block in tower.cross_attn):
+        images = (standardise(tower.cross_attn[0].ln_1_kv, image_tokens),)
+    for block, cross in zip(tower.resblocks, tower.cross_attn, strict=True):
+        if tower.grad_checkpointing and torch.is_grad_enabled():
+            hidden = checkpoint(block, hidden, None, None, mask, use_reentrant=False)
+            hidden = checkpoint(cross, hidden, *images, use_reentrant=False)
+        else:
+            hidden = cross(block(hidden, attn_mask=mask), *images)
+    states: Tensor = tower.ln_final(hidden)
+    return states
 
 
 def _text_tower(model: nn.Module) -> Any:

@@ -1,12 +1,15 @@
-"""Encoders by name: `colour`, `rcf:256`, `open_clip:NAME/TAG`, a checkpoint folder, and several joined by `+`."""
+"""Encoders by name: `colour`, `rcf:256`, `open_clip:NAME/TAG`, a checkpoint folder, and several joined by `+`.
+
+`@bf16` after the name of a model computes it in bfloat16.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, Self, cast, runtime_checkable
+from typing import Any, Protocol, Self, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +79,8 @@ class FittedEncoder(Protocol):
 #: Takes what follows the colon of a name, and a torch device name.
 EncoderMaker = Callable[[str, str], ImageEncoder]
 ENCODERS: Registry[EncoderMaker] = Registry("encoder")
+#: Ends the name of a model that is computed in bfloat16. Part of the name, as it decides the vectors.
+BF16 = "@bf16"
 #: In a checkpoint folder, SHA-256 of each image trained on, a line each.
 SEEN = "seen.txt"
 
@@ -148,7 +153,7 @@ def resolve(name: str) -> str:
 
 def images_seen(name: str) -> set[str]:
     """Return the SHA-256 of the images that the checkpoints in an encoder's name say they were trained on."""
-    lists = [Path(part) / SEEN for part in name.split("+")]
+    lists = [Path(part.removesuffix(BF16)) / SEEN for part in name.split("+")]
     return {sha256 for path in lists if path.is_file() for sha256 in path.read_text(encoding="ascii").split()}
 
 
@@ -158,6 +163,12 @@ def parts_of(encoder: ImageEncoder) -> tuple[ImageEncoder, ...]:
 
 
 def _load_one(name: str, device: str) -> ImageEncoder:
+    if name.endswith(BF16):
+        encoder: Any = _load_one(name.removesuffix(BF16), device)
+        if not hasattr(encoder, "precision"):
+            raise InputError(f"{name}: only open_clip's models and checkpoint folders are computed in bfloat16")
+        halved: ImageEncoder = replace(encoder, name=name, precision="bf16")
+        return halved
     kind, _, argument = name.partition(":")
     if kind in ENCODERS:
         return ENCODERS[kind](argument, device)
@@ -198,6 +209,16 @@ def _efficientnet(argument: str, device: str) -> ImageEncoder:
     return load_efficientnet(device)
 
 
+def _knowcl(argument: str, device: str) -> ImageEncoder:
+    try:
+        from chorograph.models.aligned import load_aligned, stands_on
+    except ImportError as error:
+        raise MissingExtraError.of("models", error) from error
+    folder = Path(argument)
+    under = stands_on(folder)
+    return load_aligned(folder, None if under is None else load_encoder(under, device))
+
+
 def _checkpoint(name: str, device: str) -> ImageEncoder:
     try:
         from chorograph.models.checkpoint import load_checkpoint_encoder
@@ -224,9 +245,15 @@ ENCODERS.add(
     licence="Apache-2.0",
 )
 ENCODERS.add(
+    "knowcl",
+    _knowcl,
+    "knowcl:FOLDER, an image tower aligned with a knowledge graph by `chorograph graph align`",
+    paper="Liu et al. 2023, Knowledge-infused contrastive learning for urban imagery-based socioeconomic prediction",
+)
+ENCODERS.add(
     "open_clip",
     _open_clip,
-    "open_clip:NAME or open_clip:NAME/TAG, any CLIP or CoCa that open_clip knows; TAG may be a file",
+    "open_clip:NAME or open_clip:NAME/TAG, any CLIP or CoCa that open_clip knows; TAG may be a file; @bf16 for speed",
     paper="Ilharco et al. 2021, OpenCLIP",
     licence="each weight's own",
 )

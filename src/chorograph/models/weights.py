@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import open_clip
 import torch
+from numpy._core.multiarray import scalar
 from open_clip.convert import convert_state_dict
 from open_clip.factory import convert_to_custom_text_state_dict
 from safetensors import SafetensorError
@@ -18,8 +23,18 @@ from torch import Tensor, nn
 from chorograph.area.errors import InputError
 
 _SHOWN = 8
-#: What wraps every name of a table: a distributed run, Lightning, or one inside the other.
-_PREFIXES = ("module.", "model.")
+#: What wraps every name of a table: a distributed run, Lightning, a compiled model, or one inside the other.
+_PREFIXES = ("module.", "model.", "_orig_mod.")
+#: Under what names training scripts keep the table inside their checkpoints.
+_NESTS = ("state_dict", "model_state_dict", "model")
+#: What training scripts leave beside their tensors and that can do nothing: arguments, and numbers of numpy's.
+_HARMLESS = [
+    argparse.Namespace,
+    np.dtype,
+    (scalar, "numpy.core.multiarray.scalar"),
+    (scalar, "numpy._core.multiarray.scalar"),
+    *(getattr(np.dtypes, f"{kind}DType") for kind in ("Float64", "Float32", "Float16", "Int64", "Int32", "Bool")),
+]
 #: Numbers and masks that published CLIP files hold beside their weights, and that newer models make themselves.
 _NOT_WEIGHTS = {
     "input_resolution",
@@ -34,9 +49,9 @@ _NOT_WEIGHTS = {
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read named tensors from a `.safetensors`, `.pt`, `.bin` or `.pth` file.
 
-    Pickles are read with `weights_only=True`: a file that holds anything but tensors and plain containers is refused
-    and nothing in it runs. A `state_dict` inside is found, and prefixes that every name has are dropped.
-    Raises `InputError` naming the file.
+    Pickles are read with `weights_only=True`: a file that holds more than tensors, plain containers, arguments and
+    numbers is refused and nothing in it runs. A `state_dict` inside is found, and prefixes that every name has are
+    dropped. Raises `InputError` naming the file.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; give a checkpoint folder, or a .safetensors, .pt or .bin file")
@@ -44,15 +59,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(_HARMLESS):
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise InputError(f"{path} holds more than tensors and was refused (weights_only): {_first(error)}") from error
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        what = found.group(1) if found else _first(error)
+        raise InputError(f"{path} holds more than tensors and was refused (weights_only): {what}") from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as weights: {_first(error)}") from error
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in _NESTS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
             break
+        content = inner
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise InputError(f"{path} is not a table of named tensors")
     weights = {str(name): tensor for name, tensor in content.items()}
@@ -72,9 +91,9 @@ def apply_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) 
     converted = {name: tensor for name, tensor in converted.items() if name in wanted or name not in _NOT_WEIGHTS}
     if "positional_embedding" in converted and "positional_embedding" not in wanted:
         converted = dict(convert_to_custom_text_state_dict(converted))
-    for scalar in ("logit_scale", "logit_bias"):
-        if scalar in converted and scalar in wanted:
-            converted[scalar] = converted[scalar].reshape(wanted[scalar].shape)
+    for number in ("logit_scale", "logit_bias"):
+        if number in converted and number in wanted:
+            converted[number] = converted[number].reshape(wanted[number].shape)
     problems = [
         f"{name} is {_shape(converted[name])}, the model has {_shape(wanted[name])}"
         for name in wanted
@@ -84,11 +103,54 @@ def apply_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) 
     problems += [f"{name} {_shape(converted[name])} is not in the model" for name in converted if name not in wanted]
     if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        names = fitting_architectures(weights)
+        hint = f"; by its shapes it is one of {', '.join(names[:_SHOWN])}" if names else ""
         raise InputError(
             f"{source} does not fit this architecture ({len(problems)} of {len(wanted)} tensors): "
-            f"{'; '.join(problems[:_SHOWN])}{more}"
+            f"{'; '.join(problems[:_SHOWN])}{more}{hint}"
         )
     model.load_state_dict(converted)
+
+
+def fitting_architectures(weights: Mapping[str, Tensor]) -> list[str]:
+    """Return the architectures of open_clip that a table of a ViT's weights fits, going by widths, depths and patches.
+
+    Those that differ in activation alone (`-quickgelu`) cannot be told apart by shapes: both are named.
+    """
+    tower = "text." if "text.token_embedding.weight" in weights else ""
+    parts = ("visual.conv1.weight", "visual.proj", "visual.positional_embedding", f"{tower}token_embedding.weight")
+    if any(part not in weights for part in parts) or weights[parts[0]].ndim != 4:
+        return []
+    patches, projection, places, words = (weights[part].shape for part in parts)
+    found = (
+        projection[-1],
+        (patches[0], patches[-1], places[0], _depth(weights, "visual.transformer.resblocks.")),
+        (words[1], words[0], _depth(weights, f"{tower}transformer.resblocks.")),
+        any(name.startswith("text_decoder.") for name in weights),
+    )
+    return [name for name in open_clip.list_models() if _described(open_clip.get_model_config(name)) == found]
+
+
+def _described(config: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Return what `fitting_architectures` compares; None for towers that are not open_clip's own."""
+    image, text = config["vision_cfg"], config["text_cfg"]
+    size, patch, layers = image.get("image_size", 224), image.get("patch_size", 16), image.get("layers", 12)
+    if (
+        "timm_model_name" in image
+        or "hf_model_name" in text
+        or not all(isinstance(n, int) for n in (size, patch, layers))
+    ):
+        return None
+    return (
+        config["embed_dim"],
+        (image.get("width", 768), patch, (size // patch) ** 2 + 1, layers),
+        (text.get("width", 512), text.get("vocab_size", 49408), text.get("layers", 12)),
+        "multimodal_cfg" in config,
+    )
+
+
+def _depth(weights: Mapping[str, Tensor], start: str) -> int:
+    return len({name.removeprefix(start).split(".")[0] for name in weights if name.startswith(start)})
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -8,6 +8,10 @@ from pathlib import Path
 from chorograph.area.config import setting
 
 MODALITIES = ("image", "context", "location", "shape", "poi", "graph", "text")
+#: Parts of the graph, computed where they are asked for by name; `graph:NAME` are vectors of `graph embed`.
+GRAPH_PARTS = ("graph-degrees", "graph-categories", "graph-surroundings", "graph-position")
+#: Vectors of street views, made by `embed --view street` with the model of `embeddings`; where asked for by name.
+STREET = "street"
 PROBES = ("gp", "ridge", "boosting", "stack", "mlp", "knowcl-mlp")
 FUSIONS = ("concat", "late", "attention")
 POOLINGS = ("mean", "mean+std", "attention")
@@ -25,6 +29,7 @@ class PredictConfig:
     embeddings: str = setting("default", help="image vectors made by `chorograph embed`, by model name")
     texts: str | None = setting(None, help="caption vectors made by `chorograph embed --of captions`, by model name")
     log: bool = setting(False, help="fit the natural logarithm; results are given in the indicator's own unit")
+    plus: float = setting(0.0, help="with --log: add this first; 1 fits ln(1 + y), which KnowCL does")
     per: str | None = setting(None, help="divide by this indicator first, to predict a share or rate")
     year: int | None = setting(None, help="the year to use, where the indicator has several")
     split: str = setting(
@@ -39,7 +44,8 @@ class PredictConfig:
     allow_leaks: bool = setting(False, help="go on where the answer could have been known; the report says so")
     modalities: str = setting(
         "standard",
-        help=f"comma-separated, of {', '.join(MODALITIES)}; all; standard: image, context (imagery around), location",
+        help=f"comma-separated, of {', '.join((*MODALITIES, STREET, *GRAPH_PARTS))}, graph:NAME (vectors of "
+        "`graph embed`); all: the first seven; standard: image, context (imagery around), location",
     )
     probe: str = setting("gp", help=f"what is fitted on the features: {', '.join(PROBES)}", choices=PROBES)
     fusion: str = setting(

@@ -25,19 +25,27 @@ class Labels:
     unit: str
     fitted_unit: str
     log: bool
+    plus: float = 0.0
 
     def to_own(self, fitted: NDArray[np.float64]) -> NDArray[np.float64]:
         """Bring values from the fitted unit to the indicator's own (the exponential of a median, no smearing)."""
-        return np.exp(fitted) if self.log else fitted
+        return np.exp(fitted) - self.plus if self.log else fitted
 
 
 def read_labels(
-    area: Area, indicator: str, ledger: Ledger, *, log: bool = False, per: str | None = None, year: int | None = None
+    area: Area,
+    indicator: str,
+    ledger: Ledger,
+    *,
+    log: bool = False,
+    per: str | None = None,
+    year: int | None = None,
+    plus: float = 0.0,
 ) -> Labels:
-    """Read an indicator for every region of the area, in the order of `area.regions`.
+    """Read an indicator for every region of the area, in the order of `area.regions`; `plus` is added before `log`.
 
     Raises `UnknownNameError` for a name that the area does not have, `InputError` where years are ambiguous or no
-    label is left. Under `log` values at or below zero cannot be used: they are counted in the ledger.
+    label is left. Under `log` values without a logarithm cannot be used: they are counted in the ledger.
     """
     values, unit = _values(area, indicator, year)
     if per is not None:
@@ -48,14 +56,14 @@ def read_labels(
         unit = f"share of {per}" if unit == base_unit else f"{unit} per {base_unit}"
     fitted, fitted_unit = values, unit
     if log:
-        unusable = np.isfinite(values) & (values <= 0)
+        unusable = np.isfinite(values) & (values + plus <= 0)
         ledger.drop("label at or below zero, which has no logarithm", int(unusable.sum()))
         values = np.where(unusable, np.nan, values)
         with np.errstate(divide="ignore", invalid="ignore"):
-            fitted, fitted_unit = np.log(values), f"ln({unit})"
+            fitted, fitted_unit = np.log(values + plus), f"ln({plus:g} + {unit})" if plus else f"ln({unit})"
     if not np.isfinite(fitted).any():
         raise InputError(f"no region of {area.path} has a usable label for {indicator!r}")
-    return Labels(values, fitted, unit, fitted_unit, log)
+    return Labels(values, fitted, unit, fitted_unit, log, plus if log else 0.0)
 
 
 def _values(area: Area, indicator: str, year: int | None) -> tuple[NDArray[np.float64], str]:

@@ -20,6 +20,8 @@ from chorograph.area.splits import to_sphere
 if TYPE_CHECKING:
     import geopandas as gpd
 
+    from chorograph.area.folder import Area
+
 Matrix = NDArray[np.float64]
 
 #: Components kept of the graph's region-to-region links, and of its other facts.
@@ -137,6 +139,31 @@ def graph_features(triples: pd.DataFrame, entities: pd.DataFrame, region_ids: pd
     features = np.hstack([np.log1p(degrees[:, degrees.any(0)]), _components(links), _components(bag)])
     features[degrees.sum(1) == 0] = np.nan
     return features
+
+
+def street_features(area: Area, model: str, region_ids: pd.Series[str]) -> Matrix:
+    """Pool the vectors of street views to regions: their mean; a region without any lacks the modality."""
+    from chorograph.embed.vectors import Embeddings
+
+    held = Embeddings.read(area.embeddings_path(f"street:{model}"))
+    return image_features(area.images, held.image_ids, held.vectors, region_ids, "mean")
+
+
+def graph_part(area: Area, name: str) -> Matrix:
+    """Return a part of the graph: `graph-PART` of `chorograph.graph.profile`, or `graph:NAME`, vectors at rest."""
+    ids = area.regions["region_id"]
+    if name.startswith("graph:"):
+        from chorograph.graph.vectors import GraphEmbeddings
+
+        held = GraphEmbeddings.read(area.embeddings_path(name.removeprefix("graph:")))
+        rows = pd.Index(held.region_ids).get_indexer(pd.Index(ids))
+        return np.where(rows[:, None] >= 0, held.vectors[rows].astype(np.float64), np.nan)
+    from chorograph.graph.facts import Graph
+    from chorograph.graph.profile import region_profile
+
+    part = name.removeprefix("graph-")
+    graph = Graph.read(area)
+    return region_profile(graph, graph.rows_of(ids), (part,))[part]
 
 
 def _components(table: Matrix) -> Matrix:

@@ -21,7 +21,7 @@ from chorograph.predict import modalities
 from chorograph.predict.ablation import ablate
 from chorograph.predict.attention import Tiles, with_attention
 from chorograph.predict.baselines import BASELINES, Baseline
-from chorograph.predict.config import MODALITIES, STANDARD, PredictConfig
+from chorograph.predict.config import GRAPH_PARTS, MODALITIES, STANDARD, STREET, PredictConfig
 from chorograph.predict.conformal import shift_weights
 from chorograph.predict.crossfit import Fused, Matrix, Predictions, ProbeMaker, cross_fit
 from chorograph.predict.labels import Labels, read_labels
@@ -53,9 +53,11 @@ def run_predict(
     been known; each says what to change.
     """
     regions = area.regions
-    labels = read_labels(area, config.indicator, ledger, log=config.log, per=config.per, year=config.year)
+    labels = read_labels(
+        area, config.indicator, ledger, log=config.log, per=config.per, year=config.year, plus=config.plus
+    )
     labelled = np.isfinite(labels.fitted)
-    available = read_modalities(area, embeddings, config.pooling, texts)
+    available = read_modalities(area, embeddings, config.pooling, texts, config.modalities)
     fused = Fused({name: available[name] for name in _chosen(config.modalities, available, area)})
     duplicates = duplicate_groups(area.images, regions["region_id"][labelled])
     ledger.count("regions", len(regions))
@@ -227,9 +229,12 @@ def read_texts(area: Area, config: PredictConfig) -> Embeddings | None:
 
 
 def read_modalities(
-    area: Area, embeddings: Embeddings | None, pooling: str, texts: Embeddings | None = None
+    area: Area, embeddings: Embeddings | None, pooling: str, texts: Embeddings | None = None, asked: str = "all"
 ) -> dict[str, Matrix]:
-    """Return the features of every modality the area has: (regions, width), NaN rows where a region lacks it."""
+    """Return the features of every modality the area has: (regions, width), NaN rows where a region lacks it.
+
+    Parts of the graph, its vectors and street views are among them only where `asked` names them.
+    """
     regions = area.regions
     ids = regions["region_id"]
     blocks: dict[str, Matrix] = {}
@@ -246,6 +251,11 @@ def read_modalities(
         blocks["poi"] = modalities.poi_features(area.read("poi_counts"), ids)
     if area.has("triples"):
         blocks["graph"] = modalities.graph_features(area.triples, area.entities, ids)
+    for name in map(str.strip, asked.split(",")):
+        if name in GRAPH_PARTS or name.startswith("graph:"):
+            blocks[name] = modalities.graph_part(area, name)
+        elif name == STREET and embeddings is not None:
+            blocks[name] = modalities.street_features(area, embeddings.model, ids)
     if texts is not None:
         blocks["text"] = modalities.image_features(area.images, texts.image_ids, texts.vectors, ids, "mean")
     return {name: block for name, block in blocks.items() if np.isfinite(block).all(1).any()}
@@ -259,8 +269,8 @@ def _chosen(asked: str, available: Mapping[str, Matrix], area: Area) -> list[str
         return [name for name in STANDARD if name in available] or list(available)
     names = [name.strip() for name in asked.split(",")]
     for name in names:
-        if name not in MODALITIES:
-            raise UnknownNameError.of("modality", name, MODALITIES)
+        if name not in (*MODALITIES, STREET, *GRAPH_PARTS) and not name.startswith("graph:"):
+            raise UnknownNameError.of("modality", name, (*MODALITIES, STREET, *GRAPH_PARTS, "graph:NAME"))
         if name not in available:
             raise InputError(f"{area.path} has no {name} features; it has {', '.join(available)}")
     return names

@@ -35,6 +35,10 @@ def predict(config: PredictConfig, progress: Progress) -> Outcome:
     tables = ("regions", "images", "indicators", "poi_counts", "triples", "entities")
     inputs = [area.table_path(name) for name in tables]
     inputs += [path for path in (vectors, said) if path is not None]
+    named = [name.strip() for name in config.modalities.split(",")]
+    inputs += [area.embeddings_path(name.removeprefix("graph:")) for name in named if name.startswith("graph:")]
+    if "street" in named and vectors is not None:
+        inputs.append(area.embeddings_path(f"street:{resolve(config.embeddings)}"))
     if config.split.startswith("given:"):
         inputs.append(area.path / "splits" / f"{config.split.removeprefix('given:')}.parquet")
     asked = {**plain(config), "area": str(area.path.resolve()), "out": str(out.resolve())}

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from chorograph.area.stage import Progress
 
 
-def pretrain(area: Area, out: Path | str, *, progress: Progress | None = None, **settings: Any) -> Any:
-    """Train CoCa or CLIP on an area's images and captions, and write a checkpoint folder to `out`.
+def pretrain(area: Area | Path, out: Path | str, *, progress: Progress | None = None, **settings: Any) -> Any:
+    """Train CoCa or CLIP on the images and captions of an area or of shards, and write a checkpoint folder to `out`.
 
     `settings` are those of `PretrainConfig`. Needs the `models` extra.
     """
@@ -20,5 +20,5 @@ def pretrain(area: Area, out: Path | str, *, progress: Progress | None = None, *
     from chorograph.pretrain.config import PretrainConfig
     from chorograph.pretrain.run import pretrain as run
 
-    config = configure(PretrainConfig, {"area": area.path, "out": out, **settings}, where="pretrain")
+    config = configure(PretrainConfig, {"area": getattr(area, "path", area), "out": out, **settings}, where="pretrain")
     return run(area, config, progress=progress or silent)

@@ -1,12 +1,15 @@
-"""Image-text pairs of an area: read once, held out by region, every caption in its turn."""
+"""Image-text pairs of an area or of shards: one numbered table, held out by region, every caption in its turn.
+
+Where all images fit in memory at model resolution they are decoded once; else each time they are wanted. A folder of
+files and its copy in tars give the same rows in the same order.
+"""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Protocol, overload
 
 import numpy as np
 import pandas as pd
@@ -16,36 +19,91 @@ from torch import Tensor
 
 from chorograph.area.errors import ImageError, InputError
 from chorograph.area.folder import Area
+from chorograph.area.images import read_rgb
 from chorograph.area.stage import Ledger, Progress
 from chorograph.models.preprocessing import Pixels, Preprocessing
+from chorograph.shards.order import epoch_order, global_batches
+from chorograph.shards.pairs import ShardPairs
 
-#: Pixels beyond this stay in a scratch file that the system maps into memory.
+#: Pixels up to this are kept in memory; beyond it, images are decoded each time they are wanted.
 _MEMORY_BYTES = 4 * 1024**3
 _READ = 256
+
+Rows = NDArray[np.int64]
+
+
+class Images(Protocol):
+    """Images by row, at model resolution."""
+
+    def read(self, rows: Rows) -> tuple[Tensor, list[str | None]]:
+        """Return uint8 pixels (n, 3, height, width) of those that can be read, and of each row why it cannot."""
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Images that were decoded once: `pixels` uint8 (n, 3, height, width)."""
+
+    pixels: Tensor
+
+    def read(self, rows: Rows) -> tuple[Tensor, list[str | None]]:
+        """Return the pixels of rows; all of them can be read."""
+        return self.pixels[torch.from_numpy(rows)], [None] * len(rows)
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Images decoded each time: `decode` takes a row to uint8 (height, width, 3) of `size`, or raises `ImageError`."""
+
+    decode: Callable[[int], Pixels]
+    size: tuple[int, int]
+
+    def read(self, rows: Rows) -> tuple[Tensor, list[str | None]]:
+        """Return the pixels of those rows that can be read, and of each row why it cannot."""
+        pixels = np.empty((len(rows), 3, *self.size), dtype=np.uint8)
+        reasons: list[str | None] = []
+        read = 0
+        for row in rows.tolist():
+            try:
+                pixels[read] = self.decode(row).transpose(2, 0, 1)
+            except ImageError as error:
+                reasons.append(error.reason)
+            else:
+                reasons.append(None)
+                read += 1
+        return torch.from_numpy(pixels[:read]), reasons
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Images at model resolution with their captions.
+    """Images with their captions: `captions[i]` are those of image i, by rank."""
 
-    `pixels`: uint8 (n, 3, height, width). `captions[i]`: the captions of image i, by rank.
-    """
-
-    image_ids: tuple[str, ...]
-    pixels: Tensor
-    captions: tuple[tuple[str, ...], ...]
+    image_ids: Sequence[str]
+    images: Images
+    captions: Sequence[tuple[str, ...]]
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def captions_at(self, rows: Sequence[int] | NDArray[np.int64], epoch: int, seed: int) -> list[str]:
+    def captions_at(self, rows: Sequence[int] | Rows, epoch: int, seed: int) -> list[str]:
         """Return the captions that these images are shown with in `epoch`."""
-        return [self.captions[row][caption_of(len(self.captions[row]), row, epoch, seed)] for row in map(int, rows)]
+        return [
+            captions[caption_of(len(captions), row, epoch, seed)]
+            for row, captions in ((row, self.captions[row]) for row in map(int, rows))
+        ]
 
     def shuffled(self, seed: int) -> Pairs:
         """Return the same images, each with all the captions of an image drawn at random without replacement."""
         order = np.random.default_rng((seed, 4)).permutation(len(self))
-        return replace(self, captions=tuple(self.captions[row] for row in order))
+        return replace(self, captions=_Reordered(self.captions, order))
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which images are trained on and which are held out; `how` says by what rule."""
+
+    train: NDArray[np.bool_]
+    held: NDArray[np.bool_]
+    how: str
 
 
 def caption_of(number: int, row: int, epoch: int, seed: int) -> int:
@@ -59,19 +117,9 @@ def caption_of(number: int, row: int, epoch: int, seed: int) -> int:
     return int(np.random.default_rng((seed, row, epoch // number)).permutation(number)[epoch % number])
 
 
-def batches(rows: int, batch_size: int, epoch: int, seed: int) -> list[NDArray[np.int64]]:
+def batches(rows: int, batch_size: int, epoch: int, seed: int) -> list[Rows]:
     """Return the rows of each step of an epoch: shuffled, each row once, batch sizes differing by one at most."""
-    order = np.random.default_rng((seed, epoch, 1)).permutation(rows)
-    return np.array_split(order, -(-rows // batch_size))
-
-
-@dataclass(frozen=True)
-class Roles:
-    """Which images are trained on and which are held out; `how` says by what rule."""
-
-    train: NDArray[np.bool_]
-    held: NDArray[np.bool_]
-    how: str
+    return global_batches(epoch_order(rows, seed, epoch), batch_size)
 
 
 def assign_roles(area: Area, images: pd.DataFrame, holdout: str, seed: int) -> Roles:
@@ -80,21 +128,32 @@ def assign_roles(area: Area, images: pd.DataFrame, holdout: str, seed: int) -> R
     `holdout` is a share (of the regions, so that a region's tiles never stand on both sides; of the images in a corpus
     without regions) or the name of a split, whose rows of role train and val are used. Raises `InputError`.
     """
+    share = _share(holdout)
+    if share is None:
+        return _given_roles(area, images, holdout)
+    by_region = area.has_regions and bool(images["region_id"].notna().any())
+    owner = images["region_id"].fillna(images["image_id"]) if by_region else images["image_id"]
+    return _drawn_roles(owner, share, seed, "regions with all their images" if by_region else "images")
+
+
+def _share(holdout: str) -> float | None:
+    """Return the share that `holdout` is, or None for a name."""
     try:
         share = float(holdout)
     except ValueError:
-        return _given_roles(area, images, holdout)
+        return None
     if not 0 <= share < 1:
         raise InputError(f"holdout is a share from 0 up to (not including) 1, or the name of a split, not {holdout!r}")
-    by_region = area.has_regions and bool(images["region_id"].notna().any())
-    owner = images["region_id"].fillna(images["image_id"]) if by_region else images["image_id"]
+    return share
+
+
+def _drawn_roles(owner: pd.Series[str], share: float, seed: int, what: str) -> Roles:
     owners = np.sort(owner.unique().astype(str))
     number = round(share * len(owners))
     if share > 0:
         number = min(max(number, 1), len(owners) - 1)
     chosen = np.random.default_rng((seed, 2)).permutation(owners)[:number]
     held = owner.isin(chosen).to_numpy(dtype=bool)
-    what = "regions with all their images" if by_region else "images"
     return Roles(~held, held, f"{number} of {len(owners)} {what}, drawn at random with seed {seed}")
 
 
@@ -116,12 +175,11 @@ def load_pairs(
     seed: int,
     ledger: Ledger,
     progress: Progress,
-    scratch: Path,
 ) -> tuple[Pairs, Pairs, str]:
-    """Return the pairs to train on, the pairs held out, and how those were chosen.
+    """Return an area's pairs to train on, those held out, and how these were chosen.
 
-    Every image is decoded once and kept as uint8 at model resolution, in memory or, above 4 GiB, in a scratch file
-    beside `scratch`. What cannot be used is counted in `ledger`. Raises `InputError` where nothing is left.
+    What cannot be used is counted in `ledger`; of images that are decoded later, when they are met. Raises `InputError`
+    where nothing is left.
     """
     images = area.images
     images = images[images["view"] == view].drop_duplicates("image_id")
@@ -135,51 +193,146 @@ def load_pairs(
     if images.empty:
         raise InputError(f"{area.path} holds no {view} image with a caption; `chorograph caption` writes some")
     roles = assign_roles(area, images, holdout, seed)
+    small = _fits(len(images), preprocessing)
     parts = []
     for mask in (roles.train, roles.held):
         chosen = images[mask]
-        rows, pixels = _read_all(area, chosen["uri"].tolist(), preprocessing, ledger, progress, scratch)
-        ids = tuple(chosen["image_id"].iloc[rows].astype(str))
-        parts.append(Pairs(ids, pixels, tuple(held_captions.loc[image_id] for image_id in ids)))
+        decode = _AreaImages(area, tuple(chosen["uri"]), preprocessing, scaled=not small)
+        ids = tuple(chosen["image_id"].astype(str))
+        pairs = Pairs(ids, OnDisk(decode, preprocessing.size), tuple(held_captions.loc[list(ids)]))
+        parts.append(_in_memory(pairs, ledger, progress) if small else pairs)
+    ledger.count("captions trained on", sum(map(len, parts[0].captions)))
+    return _counted(parts, str(area.path), ledger, roles.how)
+
+
+def load_shard_pairs(
+    shards: ShardPairs,
+    preprocessing: Preprocessing,
+    *,
+    holdout: str,
+    seed: int,
+    ledger: Ledger,
+    progress: Progress,
+) -> tuple[Pairs, Pairs, str]:
+    """Return the pairs of shards to train on, those held out (a share, by key), and how these were chosen.
+
+    Raises `InputError` where nothing is left, and for the name of a split, which shards have not.
+    """
+    share = _share(holdout)
+    if share is None:
+        raise InputError(f"shards have no split {holdout!r}; hold out a share, or import them as an area")
+    roles = _drawn_roles(pd.Series(list(shards.keys), dtype=str), share, seed, "keys of shards")
+    small = _fits(len(shards), preprocessing)
+    parts = []
+    for mask in (roles.train, roles.held):
+        rows = np.flatnonzero(mask)
+        decode = _ShardImages(shards, rows, preprocessing, scaled=not small)
+        ids = tuple(shards.keys[row] for row in rows.tolist())
+        pairs = Pairs(ids, OnDisk(decode, preprocessing.size), _ShardCaptions(shards, rows))
+        parts.append(_in_memory(pairs, ledger, progress) if small else pairs)
+    ledger.count("captions trained on", len(parts[0]))
+    return _counted(parts, ", ".join(map(str, shards.paths[:3])), ledger, roles.how)
+
+
+def _counted(parts: Sequence[Pairs], where: str, ledger: Ledger, how: str) -> tuple[Pairs, Pairs, str]:
     if len(parts[0]) < 2:
-        raise InputError(f"{area.path} leaves {len(parts[0])} readable captioned {view} images to train on; give 2")
+        raise InputError(f"{where} leaves {len(parts[0])} readable captioned images to train on; give 2")
     ledger.count("images trained on", len(parts[0]))
     ledger.count("images held out", len(parts[1]))
-    ledger.count("captions trained on", sum(map(len, parts[0].captions)))
-    return parts[0], parts[1], roles.how
+    return parts[0], parts[1], how
 
 
-def _read_all(
-    area: Area, uris: Sequence[str], preprocessing: Preprocessing, ledger: Ledger, progress: Progress, scratch: Path
-) -> tuple[list[int], Tensor]:
-    """Return the rows that could be read and their pixels (n, 3, height, width)."""
-    pixels = _room(len(uris), preprocessing.size, scratch)
+@dataclass(frozen=True)
+class _AreaImages:
+    """Decodes an area's images; scaled ones are read at about the size wanted, which costs a third of the time."""
+
+    area: Area
+    uris: tuple[str, ...]
+    preprocessing: Preprocessing
+    scaled: bool
+
+    def __call__(self, row: int) -> Pixels:
+        at_least = self.preprocessing.size if self.scaled else None
+        return self.preprocessing.pixels(self.area.read_image(self.uris[row], at_least=at_least))
+
+
+@dataclass(frozen=True)
+class _ShardImages:
+    """Decodes the images of some rows of shards."""
+
+    shards: ShardPairs
+    rows: Rows
+    preprocessing: Preprocessing
+    scaled: bool
+
+    def __call__(self, row: int) -> Pixels:
+        data = self.shards.image(int(self.rows[row]))
+        at_least = self.preprocessing.size if self.scaled else None
+        return self.preprocessing.pixels(read_rgb(data, at_least=at_least))
+
+
+class _ShardCaptions(Sequence[tuple[str, ...]]):
+    """The captions of some rows of shards, read when asked for: millions of them are not held."""
+
+    def __init__(self, shards: ShardPairs, rows: Rows) -> None:
+        self._shards, self._rows = shards, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, at: int) -> tuple[str, ...]: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[tuple[str, ...]]: ...
+    def __getitem__(self, at: int | slice) -> tuple[str, ...] | Sequence[tuple[str, ...]]:
+        if isinstance(at, slice):
+            return _ShardCaptions(self._shards, self._rows[at])
+        return (self._shards.caption(int(self._rows[at])),)
+
+
+class _Reordered(Sequence[tuple[str, ...]]):
+    """Captions in another order."""
+
+    def __init__(self, captions: Sequence[tuple[str, ...]], order: Rows) -> None:
+        self._captions, self._order = captions, order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, at: int) -> tuple[str, ...]: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[tuple[str, ...]]: ...
+    def __getitem__(self, at: int | slice) -> tuple[str, ...] | Sequence[tuple[str, ...]]:
+        if isinstance(at, slice):
+            return _Reordered(self._captions, self._order[at])
+        return self._captions[int(self._order[at])]
+
+
+def _fits(number: int, preprocessing: Preprocessing) -> bool:
+    return number * 3 * preprocessing.size[0] * preprocessing.size[1] <= _MEMORY_BYTES
+
+
+def _in_memory(pairs: Pairs, ledger: Ledger, progress: Progress) -> Pairs:
+    """Decode all images of pairs; those that cannot be are counted and left out."""
+    number, parts = len(pairs), []
     rows: list[int] = []
-
-    def read(uri: str) -> Pixels | str:
-        try:
-            return preprocessing.pixels(area.read_image(uri))
-        except ImageError as error:
-            return error.reason
-
     # Pillow and libjpeg let go of the interpreter while they work, so threads decode side by side.
     with ThreadPoolExecutor(max_workers=4) as pool:
-        for start in range(0, len(uris), _READ):
-            for row, result in enumerate(pool.map(read, uris[start : start + _READ]), start=start):
-                if isinstance(result, str):
-                    ledger.drop(f"image {result}")
-                    continue
-                pixels[len(rows)] = result.transpose(2, 0, 1)
-                rows.append(row)
-            progress("reading images", min(start + _READ, len(uris)), len(uris))
-    return rows, torch.from_numpy(pixels[: len(rows)])
-
-
-def _room(number: int, size: tuple[int, int], scratch: Path) -> NDArray[np.uint8]:
-    shape = (number, 3, *size)
-    if number * 3 * size[0] * size[1] <= _MEMORY_BYTES:
-        return np.empty(shape, dtype=np.uint8)
-    scratch.mkdir(parents=True, exist_ok=True)
-    # The file has no name: it is gone when the process ends, however it ends.
-    with tempfile.TemporaryFile(dir=scratch) as file:
-        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
+        for start in range(0, number, _READ):
+            chunk = np.arange(start, min(start + _READ, number))
+            for piece, (pixels, reasons) in zip(
+                np.array_split(chunk, 4), pool.map(pairs.images.read, np.array_split(chunk, 4)), strict=True
+            ):
+                parts.append(pixels)
+                for row, reason in zip(piece.tolist(), reasons, strict=True):
+                    if reason is None:
+                        rows.append(row)
+                    else:
+                        ledger.drop(f"image {reason}")
+            progress("reading images", start + len(chunk), number)
+    return Pairs(
+        tuple(pairs.image_ids[row] for row in rows),
+        InMemory(torch.cat(parts) if parts else pairs.images.read(np.empty(0, dtype=np.int64))[0]),
+        tuple(pairs.captions[row] for row in rows),
+    )

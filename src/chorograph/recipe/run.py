@@ -17,7 +17,8 @@ from chorograph.area.stage import Outcome, Progress
 from chorograph.recipe.verbs import Verb, get_verb
 
 _PLACE = re.compile(r"\{(\w+)\}")
-_KEYS = {"title", "paper", "about", "arguments", "stages", "expects"}
+#: The last three are the steps of `curate`, which reads them itself.
+_KEYS = {"title", "paper", "about", "arguments", "stages", "expects", "columns", "steps", "output"}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,114 @@
+"""Time and memory of an epoch of CompGCN: on an area's graph, and on made ones of up to five million facts.
+
+`python benchmarks/compgcn_scale.py [--area AREA]` writes results/compgcn_scale.json. Every part runs in its own
+process, so that its peak of memory is its own. An epoch visits every fact once as something to predict, with sampled
+neighbourhoods; made graphs have one entity for ten facts and twenty relations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RESULT = Path(__file__).parent / "results" / "compgcn_scale.json"
+SIZES = (50_000, 500_000, 5_000_000)
+#: Steps that are timed of a made graph's epoch; its other steps are the same work.
+STEPS = 6
+BATCH, FAN_OUT, DIM = 16_384, 10, 64
+
+
+def _made(facts: int) -> Any:
+    from chorograph.graph.facts import Graph
+
+    rng = np.random.default_rng(0)
+    number = facts // 10
+    # Popular entities, as in a city's graph: squares of uniform draws.
+    ends = (number * rng.random((2, facts)) ** 2).astype(np.int64)
+    table = np.stack([ends[0], rng.integers(0, 20, facts), ends[1]], axis=1)
+    names = np.arange(number).astype(object)
+    kinds, ids = np.full(number, "thing", dtype=object), np.full(number, None, dtype=object)
+    return Graph(names, kinds, ids, np.arange(20).astype(object), table)
+
+
+def epoch(graph: Any, steps: int | None) -> dict[str, Any]:
+    """Time an epoch, or `steps` of it and what the whole would take by them."""
+    from chorograph.embed.graph_training import Training, train_compgcn
+    from chorograph.models.compgcn import CompGcn
+
+    times: list[float] = []
+    start = time.perf_counter()
+
+    class Enough(Exception):  # noqa: N818
+        pass
+
+    def progress(what: str, done: int, total: int) -> None:
+        times.append(time.perf_counter())
+        if steps is not None and done == steps:
+            raise Enough
+
+    whole = -(-len(graph.facts) // BATCH)
+    try:
+        tower = CompGcn(graph.number_of_relations, DIM)
+        train_compgcn(graph, graph.facts, tower, DIM, FAN_OUT, Training(1, BATCH, 0.003, 0), progress=progress)
+    except Enough:
+        pass
+    took = np.diff(times)
+    a_step = float(np.median(took)) if len(took) else times[0] - start
+    return {
+        "facts": len(graph.facts),
+        "entities": graph.number_of_entities,
+        "steps an epoch": whole,
+        "steps timed": len(times),
+        "seconds of preparation and first step": round(times[0] - start, 2),
+        "seconds a step": round(a_step, 3),
+        "seconds an epoch": round(
+            times[-1] - start if len(times) == whole else times[0] - start + a_step * (whole - 1), 1
+        ),
+        "peak GiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--area", type=Path)
+    parser.add_argument("--part")
+    asked = parser.parse_args()
+    if asked.part == "area":
+        from chorograph.area.folder import Area
+        from chorograph.graph.facts import Graph
+
+        print(json.dumps(epoch(Graph.read(Area.open(asked.area)), None)))
+        return
+    if asked.part:
+        print(json.dumps(epoch(_made(int(asked.part)), STEPS)))
+        return
+    result: dict[str, Any] = {
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        "load of the machine by others at the start": round(os.getloadavg()[0], 1),
+    }
+    parts = (["area"] if asked.area else []) + [str(size) for size in SIZES]
+    for part in parts:
+        command = [sys.executable, __file__, "--part", part, *(["--area", str(asked.area)] if asked.area else [])]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+        result[part] = json.loads(done.stdout.splitlines()[-1])
+        print(part, json.dumps(result[part]), flush=True)
+    small, large = result[str(SIZES[0])], result[str(SIZES[-1])]
+    per_fact = [row["seconds an epoch"] / row["facts"] for row in (small, large)]
+    result["time a fact, five million / fifty thousand"] = round(per_fact[1] / per_fact[0], 2)
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

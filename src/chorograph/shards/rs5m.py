@@ -1,0 +1,70 @@
+"""RS5M's other form: raw images in one archive split into parts, captions in CSV files beside it.
+
+RS5M's pickled metadata (`*.pkl`) is never read: the CSV files hold the same, and reading a pickle runs what is in it.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from chorograph.area.errors import InputError
+from chorograph.shards.samples import IMAGES, Sample
+from chorograph.shards.tar import Drop, open_stream, split_name, walk
+
+#: Columns that a caption stands in, the first one there is taken; the published files differ.
+_CAPTIONS = ("text", "caption")
+_NAME = "img_name"
+#: Longer fields than the standard library allows: captions of 3,248 words exist.
+_MAX_FIELD = 1024**2
+
+
+def read_metadata(path: Path, drop: Drop) -> dict[str, str]:
+    """Return captions by image name out of a CSV file of RS5M (`img_name`, `text` or `caption`), in its order.
+
+    `drop` is told of rows without a name or caption and of names that come again. Raises `InputError` for a pickle and
+    for a file without these columns.
+    """
+    if path.suffix != ".csv":
+        raise InputError(f"{path} is no CSV file; RS5M's pickles hold the same as its CSV files and are not read")
+    csv.field_size_limit(_MAX_FIELD)
+    captions: dict[str, str] = {}
+    try:
+        with path.open(encoding="utf-8-sig", errors="strict", newline="") as file:
+            rows = csv.DictReader(file)
+            column = next((name for name in _CAPTIONS if name in (rows.fieldnames or ())), None)
+            if column is None or _NAME not in (rows.fieldnames or ()):
+                raise InputError(f"{path} has the columns {rows.fieldnames}; it needs {_NAME} and text or caption")
+            for row in rows:
+                name, caption = (row[_NAME] or "").strip(), (row[column] or "").strip()
+                if not name or not caption:
+                    drop("row without a name or caption")
+                elif name in captions:
+                    drop("name that comes again")
+                else:
+                    captions[name] = caption
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as CSV: {error}") from error
+    return captions
+
+
+def archive_samples(parts: Sequence[Path], captions: Mapping[str, str], drop: Drop) -> Iterator[Sample]:
+    """Yield the captioned images of a split archive (`pub11.tar.gz_aa`, `_ab`, ...) read as one stream.
+
+    Captions are found by the image's file name. An image without one is told to `drop`, as is what `walk` leaves out.
+    """
+    with open_stream(list(parts)) as stream:
+        for member in walk(stream, drop):
+            name, parted = PurePosixPath(member.name).name, split_name(member.name)
+            if parted is None or parted[1].rpartition(".")[2] not in IMAGES:
+                drop("member is no image")
+            elif name not in captions:
+                drop("image without a caption")
+            else:
+                members = {
+                    "img_name": name.encode(),
+                    "img_content": member.data or b"",
+                    "caption": captions[name].encode(),
+                }
+                yield Sample(name, members)

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torch_geometric")
+
+from chorograph.area.errors import InputError  # noqa: E402
+from chorograph.area.folder import Area, AreaDraft  # noqa: E402
+from chorograph.area.stage import silent  # noqa: E402
+from chorograph.embed.graph_config import GraphEmbedConfig  # noqa: E402
+from chorograph.embed.graph_stage import embed_graph  # noqa: E402
+from chorograph.graph.vectors import GraphEmbeddings  # noqa: E402
+from chorograph.models.aligned import PixelTower  # noqa: E402
+from chorograph.models.graph_alignment import corrected_loss, published_loss, summed_loss  # noqa: E402
+from chorograph.models.image_set import AttentionSet, masked_mean  # noqa: E402
+from chorograph.models.registry import load_encoder  # noqa: E402
+from chorograph.pretrain.graph import align_stage  # noqa: E402
+from chorograph.pretrain.graph_config import AlignConfig  # noqa: E402
+
+# Worked values (FACTS 9.4) -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("similarity", "value"),
+    [
+        ([[2.0, 0.0], [0.0, 2.0]], 0.507712),
+        ([[0.0] * 3] * 3, 6.591674),
+        ([[1.0, 2.0], [0.0, 1.0]], 3.253047),
+    ],
+)
+def test_pair_loss(similarity: list[list[float]], value: float) -> None:
+    scores = torch.tensor(similarity, dtype=torch.float64)
+    assert float(published_loss(scores)) == pytest.approx(value, abs=1e-6)
+    assert float(summed_loss(scores)) == pytest.approx(value, abs=1e-6)
+
+
+def test_log_softmax_stays_finite_where_the_published_gradient_dies() -> None:
+    scores = torch.full((2, 2), 1000.0).fill_diagonal_(0.0).requires_grad_()
+    torch.autograd.backward(summed_loss(scores))
+    assert scores.grad is not None
+    assert scores.grad.abs().min() > 0.9
+    dead = torch.full((2, 2), 1000.0).fill_diagonal_(0.0).requires_grad_()
+    torch.autograd.backward(published_loss(dead))
+    assert dead.grad is not None
+    assert dead.grad.abs().max() == 0
+    assert torch.isfinite(summed_loss(1000 * torch.eye(3)))
+
+
+def test_the_corrected_loss_does_not_depend_on_lengths() -> None:
+    a, b, scale = torch.randn(5, 4), torch.randn(5, 4), torch.tensor(2.0)
+    assert torch.allclose(corrected_loss(a, b, scale), corrected_loss(7 * a, b / 3, scale), atol=1e-5)
+    same = torch.ones(4, 3)
+    assert float(corrected_loss(same, same, scale)) == pytest.approx(np.log(4), abs=1e-5)
+
+
+# Sets ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["mean", "attention"])
+def test_sets_forget_order_and_what_is_masked(kind: str) -> None:
+    torch.manual_seed(0)
+    pool: Any = masked_mean if kind == "mean" else AttentionSet(6)
+    features, held = torch.randn(3, 4, 6), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]], dtype=torch.bool)
+    found = pool(features, held)
+    turned = torch.randperm(4)
+    assert torch.allclose(pool(features[:, turned], held[:, turned]), found, atol=1e-6)
+    spoilt = torch.where(held[..., None], features, torch.tensor(float("nan")))
+    assert torch.allclose(pool(spoilt, held), found, atol=1e-6)
+    assert (found[2] == 0).all()
+    alone = torch.tensor([[False, True, False, False]])
+    assert torch.allclose(pool(features[:1], alone), features[:1, 1], atol=1e-6)
+
+
+# A city whose imagery says what its graph says -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eighty regions of eight hues; points of interest have a category a hue, in twelve regions none is tested."""
+    rng, number = np.random.default_rng(0), 80
+    hue = rng.integers(0, 8, number)
+    ids = [f"R{n:02d}" for n in range(number)]
+    facts = [(f"P{n}-{k}", "locateAt", ids[n]) for n in range(number) for k in range(3)]
+    facts += [(f"P{n}-{k}", "cateOf", f"C{hue[n]}") for n in range(number) for k in range(3)]
+    triples = pd.DataFrame(facts, columns=["head", "relation", "tail"])
+    names = sorted({*triples["head"], *triples["tail"]})
+    kinds = [{"R": "region", "P": "poi", "C": "category"}[name[0]] for name in names]
+    entities = pd.DataFrame({"entity": names, "kind": kinds, "region_id": [n if n in ids else None for n in names]})
+    path = tmp_path_factory.mktemp("hues") / "area"
+    with AreaDraft(path, "hues") as draft:
+        draft.write("regions", gpd.GeoDataFrame({"region_id": ids, "geometry": [None] * number}, crs=4326))
+        draft.write("triples", triples)
+        draft.write("entities", entities)
+        rows = []
+        for n, region in enumerate(ids):
+            for k in range(2):
+                colour = 128 + 100 * np.array([np.cos(hue[n]), np.sin(hue[n]), np.cos(2 * hue[n])])
+                pixels = np.clip(colour + rng.normal(0, 20, (16, 16, 3)), 0, 255).astype(np.uint8)
+                uri, digest = draft.write_image(f"{region}-{k}", pixels)
+                rows.append({"image_id": f"{region}-{k}", "region_id": region, "uri": uri, "sha256": digest})
+        draft.write("images", pd.DataFrame(rows).assign(view="satellite", source="made", licence="none"))
+        roles = np.where(np.arange(number) < 12, "test", "train")
+        draft.write_split("published", pd.DataFrame({"region_id": ids, "role": roles}))
+    embed_graph(GraphEmbedConfig(path, dim=16, epochs=30, batch_size=64, lr=0.01), silent)
+    return path
+
+
+def run(city: Path, out: Path, **settings: Any) -> tuple[dict[str, Any], GraphEmbeddings]:
+    given = {"graph": "TuckER-16", "tower": "resnet10t", "size": 16, "epochs": 2, "lr": 0.003, **settings}
+    config = AlignConfig(city, out, **given)
+    manifest = align_stage(config, silent).manifest
+    return manifest, GraphEmbeddings.read(Area.open(city).embeddings_path(config.name))
+
+
+def test_the_tower_learns_what_the_graph_says(city: Path, tmp_path: Path) -> None:
+    manifest, told = run(city, tmp_path / "tower", epochs=15, inductive="published")
+    assert manifest["counts"] == {"regions held out": 12, "regions trained on": 68, "images": 160}
+    assert manifest["facts"]["loss"]["last"] < 0.85 * manifest["facts"]["loss"]["first"]
+    assert len(told.region_ids) == 80
+    assert "inductive" in told.note
+    encoder = load_encoder(f"knowcl:{tmp_path / 'tower'}")
+    area = Area.open(city)
+    vectors = encoder.encode([area.read_image(uri) for uri in area.images["uri"].head(3)])
+    assert vectors.shape == (3, encoder.dim)
+    assert np.isfinite(vectors).all()
+
+
+@pytest.mark.parametrize("loss", ["corrected", "published"])
+def test_the_seed_decides(city: Path, tmp_path: Path, loss: str) -> None:
+    found = [
+        run(city, tmp_path / str(number), seed=seed, loss=loss, pooling="attention", name=f"s{number}")[1].vectors
+        for number, seed in enumerate((0, 0, 1))
+    ]
+    assert np.array_equal(found[0], found[1])
+    assert not np.allclose(found[0], found[2])
+
+
+def test_large_graphs_are_sampled(city: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, whole = run(city, tmp_path / "whole", epochs=1, name="whole")
+    monkeypatch.setattr(sys.modules["chorograph.pretrain.graph"], "_WHOLE", 0)
+    manifest, sampled = run(city, tmp_path / "sampled", epochs=1, name="sampled")
+    # Few facts lead to an entity here, so that a sample holds them all; dropout draws differ by the rows it sees.
+    assert np.isfinite(manifest["facts"]["loss"]["last"])
+    assert sampled.vectors.shape == whole.vectors.shape
+
+
+def test_compat_towers_and_missing_inputs(city: Path, tmp_path: Path) -> None:
+    _, found = run(city, tmp_path / "compat", compat=True, epochs=1, name="compat")
+    assert np.isfinite(found.vectors).all()
+    with pytest.raises(InputError, match="graph embed"):
+        run(city, tmp_path / "a", graph="absent")
+    with pytest.raises(InputError, match="chorograph embed"):
+        run(city, tmp_path / "b", tower="vectors:absent")
+    assert not (tmp_path / "b").exists()
+
+
+def test_simclr_weights_are_taken_up(tmp_path: Path) -> None:
+    tower = PixelTower("resnet18")
+    state = {
+        f"encoder.{name}": torch.randn_like(v) if v.is_floating_point() else v
+        for name, v in tower.network.state_dict().items()
+    }
+    state |= {"projector.0.weight": torch.zeros(512, 512), "projector.2.weight": torch.zeros(64, 512)}
+    torch.save(state, tmp_path / "checkpoint_100.tar")
+    tower.start_from_simclr(tmp_path / "checkpoint_100.tar")
+    assert torch.equal(tower.network.conv1.weight, state["encoder.conv1.weight"])
+    torch.save({"encoder.conv1.weight": torch.zeros(1)}, tmp_path / "other.tar")
+    with pytest.raises(InputError, match="does not hold the weights of a resnet18"):
+        tower.start_from_simclr(tmp_path / "other.tar")
