@@ -155,7 +155,7 @@ def main() -> None:
             "nearest_by_its_own_features_cider": cider(own, wanted),
             "distinct_2": distinct([tokenize(text) for text in written], 2),
             "distinct_captions": len(set(written)),
-            "settings": settings,
+            "settings": {name: value for name, value in settings.items() if name not in ("area", "out", "init")},
         }
         chosen = np.random.default_rng(0).choice(len(held), 10, replace=False)
         found["captions"] = [
