@@ -22,6 +22,7 @@ from chorograph.area.stage import Ledger
 from chorograph.embed.vectors import Embeddings
 from chorograph.metrics.regression import METRICS, BlockBootstrap
 from chorograph.predict.attention import Tiles, with_attention
+from chorograph.predict.config import PredictConfig
 from chorograph.predict.crossfit import Fused, cross_fit
 from chorograph.predict.labels import read_labels
 from chorograph.predict.probes import make_probe_maker
@@ -64,7 +65,7 @@ def main() -> None:
     area = Area.open(asked.area)
     regions = area.regions
     embeddings = Embeddings.read(area.embeddings_path(asked.vectors))
-    available = read_modalities(area, embeddings, "mean")
+    available = read_modalities(area, embeddings, PredictConfig(area=asked.area, indicator=next(iter(INDICATORS))))
     tiles = Tiles.of(area.images, embeddings.image_ids, embeddings.vectors, regions["region_id"])
     found: list[dict[str, object]] = []
     for name in asked.modalities.split(","):

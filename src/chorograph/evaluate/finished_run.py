@@ -23,7 +23,7 @@ from chorograph.predict.config import PredictConfig
 from chorograph.predict.crossfit import Fused
 from chorograph.predict.explain import HeldOutModel, PooledTiles, Vector, fit_held_out, own_share, pool
 from chorograph.predict.labels import Labels, read_labels
-from chorograph.predict.run import make_split, probe_maker, read_modalities, read_texts
+from chorograph.predict.run import make_split, probe_maker, read_modalities
 
 #: Added to the seed of re-drawn weights: a training's seed also drew the weights that it began with.
 _OTHER_WEIGHTS = 1_000_003
@@ -153,7 +153,7 @@ def redrawn(encoder: ImageEncoder, seed: int) -> ImageEncoder | None:
 
 
 def _features(area: Area, embeddings: Embeddings, config: PredictConfig, names: Sequence[str]) -> Fused:
-    blocks = read_modalities(area, embeddings, config.pooling, read_texts(area, config), config.modalities)
+    blocks = read_modalities(area, embeddings, config)
     return Fused({name: blocks[name] for name in names})
 
 

@@ -237,7 +237,7 @@ def _predict(
     area: Area, embeddings: Embeddings, asked: PredictConfig, labels: Labels, folds: Folds
 ) -> NDArray[np.float64]:
     """Return held-out predictions (n,) in the fitted unit, NaN where a region lacks one of the modalities."""
-    blocks = read_modalities(area, embeddings, asked.pooling)
+    blocks = read_modalities(area, embeddings, asked)
     names = [name.strip() for name in asked.modalities.split(",")]
     if missing := [name for name in names if name not in blocks]:
         raise InputError(f"{area.path} has no {missing[0]} features; it has {', '.join(blocks)}")

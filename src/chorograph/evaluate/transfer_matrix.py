@@ -19,6 +19,7 @@ from chorograph.embed.vectors import Embeddings
 from chorograph.metrics.decision import decision_metrics
 from chorograph.metrics.regression import METRICS, BlockBootstrap
 from chorograph.models.registry import resolve
+from chorograph.predict.config import PredictConfig
 from chorograph.predict.crossfit import Fused, ProbeMaker, cross_fit
 from chorograph.predict.labels import Labels, read_labels
 from chorograph.predict.probes import make_probe_maker
@@ -90,7 +91,7 @@ def _places(areas: Sequence[Area], config: TransferConfig, ledger: Ledger) -> li
     places = []
     for area, of_area in zip(areas, vectors, strict=True):
         labels = read_labels(area, config.indicator, ledger, log=config.log, per=config.per)
-        available = read_modalities(area, of_area, "mean")
+        available = read_modalities(area, of_area, PredictConfig(area=area.path, indicator=config.indicator))
         if missing := [name for name in chosen if name not in available]:
             raise InputError(f"{area.path} has no {missing[0]} features; it has {', '.join(available)}")
         fused = Fused({name: available[name] for name in chosen})

@@ -33,7 +33,7 @@ def predict(
     from chorograph.embed.vectors import Embeddings
     from chorograph.models.registry import resolve
     from chorograph.predict.config import PredictConfig
-    from chorograph.predict.run import make_split, read_texts, run_predict
+    from chorograph.predict.run import make_split, run_predict
 
     named = {"area": area.path, "indicator": indicator, **settings}
     if isinstance(split, str):
@@ -42,5 +42,4 @@ def predict(
     if isinstance(embeddings, str):
         embeddings = Embeddings.read(area.embeddings_path(resolve(embeddings)))
     chosen = make_split(config) if isinstance(split, str) else split
-    texts = read_texts(area, config)
-    return run_predict(area, embeddings, config, chosen, Ledger(), progress or silent, texts=texts)
+    return run_predict(area, embeddings, config, chosen, Ledger(), progress or silent)

@@ -43,12 +43,9 @@ def run_predict(
     split: Split,
     ledger: Ledger,
     progress: Progress = silent,
-    *,
-    texts: Embeddings | None = None,
 ) -> Prediction:
     """Predict one indicator for every region of the area, and score it beside the baselines.
 
-    `texts`: vectors of its images' captions, for the modality `text`.
     Raises `InputError` where labels, folds or modalities do not suffice, and `LeakError` where the answer could have
     been known; each says what to change.
     """
@@ -57,7 +54,7 @@ def run_predict(
         area, config.indicator, ledger, log=config.log, per=config.per, year=config.year, plus=config.plus
     )
     labelled = np.isfinite(labels.fitted)
-    available = read_modalities(area, embeddings, config.pooling, texts, config.modalities)
+    available = read_modalities(area, embeddings, config)
     fused = Fused({name: available[name] for name in _chosen(config.modalities, available, area)})
     duplicates = duplicate_groups(area.images, regions["region_id"][labelled])
     ledger.count("regions", len(regions))
@@ -223,24 +220,18 @@ def make_split(config: PredictConfig) -> Split:
     )
 
 
-def read_texts(area: Area, config: PredictConfig) -> Embeddings | None:
-    """Return the caption vectors that the configuration names, None where it names none."""
-    return None if config.texts is None else Embeddings.read(area.embeddings_path(f"text:{resolve(config.texts)}"))
-
-
-def read_modalities(
-    area: Area, embeddings: Embeddings | None, pooling: str, texts: Embeddings | None = None, asked: str = "all"
-) -> dict[str, Matrix]:
+def read_modalities(area: Area, embeddings: Embeddings | None, config: PredictConfig) -> dict[str, Matrix]:
     """Return the features of every modality the area has: (regions, width), NaN rows where a region lacks it.
 
-    Parts of the graph, its vectors and street views are among them only where `asked` names them.
+    Pooled as the configuration says. Captions, street views, parts of the graph and its vectors are among them only
+    where the configuration names them.
     """
     regions = area.regions
     ids = regions["region_id"]
     blocks: dict[str, Matrix] = {}
     if embeddings is not None:
         # Attention pools anew in every fold; what is compared before that takes the mean.
-        how = "mean" if pooling == "attention" else pooling
+        how = "mean" if config.pooling == "attention" else config.pooling
         blocks["image"] = modalities.image_features(area.images, embeddings.image_ids, embeddings.vectors, ids, how)
     if regions.geometry.notna().any():
         if "image" in blocks:
@@ -251,12 +242,13 @@ def read_modalities(
         blocks["poi"] = modalities.poi_features(area.read("poi_counts"), ids)
     if area.has("triples"):
         blocks["graph"] = modalities.graph_features(area.triples, area.entities, ids)
-    for name in map(str.strip, asked.split(",")):
+    for name in map(str.strip, config.modalities.split(",")):
         if name in GRAPH_PARTS or name.startswith("graph:"):
             blocks[name] = modalities.graph_part(area, name)
         elif name == STREET and embeddings is not None:
             blocks[name] = modalities.street_features(area, embeddings.model, ids)
-    if texts is not None:
+    if config.texts is not None:
+        texts = Embeddings.read(area.embeddings_path(f"text:{resolve(config.texts)}"))
         blocks["text"] = modalities.image_features(area.images, texts.image_ids, texts.vectors, ids, "mean")
     return {name: block for name, block in blocks.items() if np.isfinite(block).all(1).any()}
 

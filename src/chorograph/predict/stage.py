@@ -22,11 +22,10 @@ def predict(config: PredictConfig, progress: Progress) -> Outcome:
 
     def work(ledger: Ledger) -> None:
         from chorograph.embed.vectors import Embeddings
-        from chorograph.predict.run import make_split, read_texts, run_predict
+        from chorograph.predict.run import make_split, run_predict
 
         embeddings = Embeddings.read(vectors) if vectors is not None else None
-        texts = read_texts(area, config)
-        result = run_predict(area, embeddings, config, make_split(config), ledger, progress, texts=texts)
+        result = run_predict(area, embeddings, config, make_split(config), ledger, progress)
         ledger.outputs += result.write(out)
         ledger.facts["rows"] = {row["name"]: row["fitted"]["r2"][0] for row in result.scores["rows"]}
         if config.save is not None:
