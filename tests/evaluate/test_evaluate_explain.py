@@ -22,7 +22,8 @@ from chorograph.area.folder import Area
 from chorograph.area.stage import Ledger, silent
 from chorograph.area.tiles import tile_of
 from chorograph.embed.run import embed_images
-from chorograph.evaluate.explain import ExplainConfig, evaluate_explain
+from chorograph.evaluate.config import ExplainConfig
+from chorograph.evaluate.explain import evaluate_explain
 from chorograph.evaluate.explanation import _verdict, read_concepts
 from chorograph.evaluate.finished_run import redrawn
 from chorograph.evaluate.overlay import overlay

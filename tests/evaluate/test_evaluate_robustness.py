@@ -10,8 +10,9 @@ from chorograph.acquire.synthetic import SyntheticCityConfig, build_synthetic
 from chorograph.area.errors import UnknownNameError
 from chorograph.area.folder import Area
 from chorograph.area.stage import silent
+from chorograph.evaluate.config import CORRUPTION_NAMES, RobustnessConfig
 from chorograph.evaluate.corruptions import CORRUPTIONS, SETS, STRENGTHS, add_noise, corrupt, of_set
-from chorograph.evaluate.robustness import CORRUPTION_NAMES, RobustnessConfig, evaluate_robustness
+from chorograph.evaluate.robustness import evaluate_robustness
 
 
 def picture(seed: int = 0, height: int = 48, width: int = 48) -> np.ndarray:

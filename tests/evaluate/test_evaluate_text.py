@@ -13,7 +13,8 @@ from sklearn.metrics import r2_score
 from chorograph.area.config import configure
 from chorograph.area.errors import InputError
 from chorograph.area.stage import silent
-from chorograph.evaluate.text import TextConfig, evaluate_text
+from chorograph.evaluate.config import TextConfig
+from chorograph.evaluate.text import evaluate_text
 from chorograph.evaluate.text_ablation import (
     IMAGE,
     RIVALS,

@@ -16,7 +16,8 @@ from chorograph.area.folder import Area, AreaDraft
 from chorograph.area.stage import silent
 from chorograph.cli.app import app
 from chorograph.embed.vectors import Embeddings
-from chorograph.evaluate.transfer import TransferConfig, evaluate_transfer
+from chorograph.evaluate.config import TransferConfig
+from chorograph.evaluate.transfer import evaluate_transfer
 
 SIDE = 12
 

@@ -1,28 +1,12 @@
-"""`evaluate explain`: its settings and its stage."""
+"""`evaluate explain`: its stage."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
-from chorograph.area.config import plain, setting
+from chorograph.area.config import plain
 from chorograph.area.errors import InputError
 from chorograph.area.files import read_json
 from chorograph.area.stage import Ledger, Outcome, Progress, run_stage
-
-
-@dataclass(frozen=True)
-class ExplainConfig:
-    """Settings of `chorograph evaluate explain`."""
-
-    run: Path = setting(help="the run folder that `chorograph predict` wrote")
-    out: Path | None = setting(None, help="folder to write; by default `explanation` in the run folder, for the report")
-    concepts: Path | None = setting(None, help="a text file of words or phrases, one a line; default: a list of 18")
-    tiles: int = setting(6, help="how many tiles are looked into by occlusion: half raise, half lower a prediction")
-    grid: int = setting(8, help="cells a side that an occluded tile is parted into")
-    draws: int = setting(5, help="how often the labels are permuted for the sanity check")
-    seed: int = setting(0, help="decides permutations, re-drawn weights and the bootstrap")
-    device: str = setting("cpu", help="torch device of the encoder: cpu, cuda")
+from chorograph.evaluate.config import ExplainConfig
 
 
 def evaluate_explain(config: ExplainConfig, progress: Progress) -> Outcome:

@@ -22,7 +22,7 @@ from chorograph.area.errors import InputError
 from chorograph.area.files import atomic_path, sha256_file, slug, write_json
 from chorograph.area.folder import Area
 from chorograph.area.stage import Ledger, Progress
-from chorograph.evaluate.explain import ExplainConfig
+from chorograph.evaluate.config import ExplainConfig
 from chorograph.evaluate.finished_run import FinishedRun, check_same, redrawn, take_up
 from chorograph.evaluate.overlay import overlay, with_places, write_png, write_tiles
 from chorograph.metrics.regression import BlockBootstrap, Estimate, spearman

@@ -25,7 +25,7 @@ from chorograph.predict.probes import make_probe_maker
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
-    from chorograph.evaluate.robustness import RobustnessConfig
+    from chorograph.evaluate.config import RobustnessConfig
 
 Matrix = NDArray[np.float64]
 #: Takes an image and its id.

@@ -23,7 +23,7 @@ from chorograph.area.splits import Folds, duplicate_groups
 from chorograph.area.stage import Ledger, Progress
 from chorograph.embed.run import embed_images
 from chorograph.embed.vectors import Embeddings
-from chorograph.evaluate.text import TextConfig
+from chorograph.evaluate.config import TextConfig
 from chorograph.metrics.regression import BlockBootstrap, Metric, r2
 from chorograph.models.checkpoint import load_checkpoint
 from chorograph.models.openclip import ImageTextModel, new_model

@@ -27,7 +27,7 @@ from chorograph.predict.run import read_modalities
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
-    from chorograph.evaluate.transfer import TransferConfig
+    from chorograph.evaluate.config import TransferConfig
 
 #: Columns mean the same in every area; coordinates and a graph's components do not.
 _TRANSFERABLE = ("image", "context", "shape", "poi")

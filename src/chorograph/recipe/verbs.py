@@ -193,14 +193,14 @@ VERBS: dict[str, Verb] = {
         Verb(
             "evaluate explain",
             "Say which tiles, areas of tiles and concept words moved a run's predictions, with sanity checks.",
-            "chorograph.evaluate.explain:ExplainConfig",
+            "chorograph.evaluate.config:ExplainConfig",
             "chorograph.evaluate.explain:evaluate_explain",
             ("run",),
         ),
         Verb(
             "evaluate text",
             "Train with and without text, and set the predictions side by side.",
-            "chorograph.evaluate.text:TextConfig",
+            "chorograph.evaluate.config:TextConfig",
             "chorograph.evaluate.text:evaluate_text",
             ("area",),
         ),
@@ -214,14 +214,14 @@ VERBS: dict[str, Verb] = {
         Verb(
             "evaluate robustness",
             "Corrupt the imagery at five strengths, and say what each encoder's predictions lose.",
-            "chorograph.evaluate.robustness:RobustnessConfig",
+            "chorograph.evaluate.config:RobustnessConfig",
             "chorograph.evaluate.robustness:evaluate_robustness",
             ("areas",),
         ),
         Verb(
             "evaluate transfer",
             "Train on each area, test on each: the matrix of transfer.",
-            "chorograph.evaluate.transfer:TransferConfig",
+            "chorograph.evaluate.config:TransferConfig",
             "chorograph.evaluate.transfer:evaluate_transfer",
             ("areas",),
         ),
