@@ -215,3 +215,14 @@ def test_features_that_cannot_be_ranked_are_refused() -> None:
         best_ranks(_floats([[np.nan]]), _floats([[1.0]]), _one_each(1))
     with pytest.raises(ValueError, match="match"):
         best_ranks(_floats([[1.0]]), _floats([[1.0], [2.0]]), _one_each(1))
+
+
+def test_ranks_against_the_model_need_no_count_of_ties() -> None:
+    rng = np.random.default_rng(5)
+    images, texts = (rng.integers(-2, 3, size=(30, 3)).astype(np.float32) for _ in range(2))
+    whole = best_ranks(images, texts, _one_each(30))
+    quick = best_ranks(images, texts, _one_each(30), count_ties=False)
+    assert recalls(quick) == recalls(whole)
+    np.testing.assert_array_equal(quick.text_to_image.against, whole.text_to_image.against)
+    with pytest.raises(ValueError, match="ties were not counted"):
+        recalls(quick, ties_at_random=True)

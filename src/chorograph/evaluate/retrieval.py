@@ -39,7 +39,10 @@ def evaluate_retrieval(
     ledger.count("captions of several images", len(said) - within - len(set(said)))
     ledger.count("identical images", len(encoded.examples) - len(first))
     text_features = encode_distinct(encoder, texts, progress=progress)
-    ranks, bootstrap = best_ranks(encoded.vectors[rows], text_features, pairs), BlockBootstrap(seed=seed)
+    ranks, bootstrap = (
+        best_ranks(encoded.vectors[rows], text_features, pairs, count_ties=not shared),
+        BlockBootstrap(seed=seed),
+    )
     found = {"retrieval": recall_intervals(ranks, pairs, bootstrap)}
     if not shared:
         found[PUBLISHED] = recall_intervals(ranks, pairs, bootstrap, ties_at_random=True)

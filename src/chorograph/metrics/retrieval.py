@@ -56,17 +56,20 @@ class Belonging:
 class Ranks:
     """The rank of the best column of each row (n,), ties `against` the model, and who shares that column's score.
 
-    `tied` counts the columns that do not belong to the row and score the same, `own` those that belong to it and do.
+    `tied` counts the columns that do not belong to the row and score the same (None: not counted), `own` those that
+    belong to it and do.
     """
 
     against: Indices
-    tied: Indices
+    tied: Indices | None
     own: Indices
 
     def within(self, cut: int, *, ties_at_random: bool = False) -> NDArray[np.float64]:
         """Return whether each row's rank is at most `cut`: 0 or 1; with ties at random, the probability that it is."""
         if not ties_at_random:
             return (self.against <= cut).astype(np.float64)
+        if self.tied is None:
+            raise ValueError("ties were not counted: best_ranks(..., count_ties=True)")
         places = cut - (self.against - self.tied - 1)
         missed = (places > 0).astype(np.float64)
         for place in range(cut):
@@ -99,12 +102,14 @@ def belonging(captions: Sequence[Sequence[str]], *, shared: bool = True) -> tupl
     return list(known), Belonging(len(captions), len(known), pairs[:, 0], pairs[:, 1])
 
 
-def best_ranks(image_features: Features, text_features: Features, pairs: Belonging) -> BothRanks:
+def best_ranks(
+    image_features: Features, text_features: Features, pairs: Belonging, *, count_ties: bool = True
+) -> BothRanks:
     """Return the exact ranks in both directions, from one pass over blocks of similarities.
 
     Memory is the features, their distinct rows and one block. Equal feature rows are multiplied once and compared by
-    what they are, so that their ties do not depend on how a matrix product rounds. Raises `ValueError` where shapes do
-    not match or a feature is not finite.
+    what they are, so that their ties do not depend on how a matrix product rounds. Without `count_ties` only the ranks
+    against the model are there, sooner. Raises `ValueError` where shapes do not match or a feature is not finite.
     """
     if image_features.shape != (pairs.images, text_features.shape[1]) or len(text_features) != pairs.texts:
         raise ValueError(f"features {image_features.shape} and {text_features.shape} do not match the pairs")
@@ -126,12 +131,15 @@ def best_ranks(image_features: Features, text_features: Features, pairs: Belongi
             held = first + np.flatnonzero((at_text[first:last] >= b.start) & (at_text[first:last] < b.stop))
             block[at_image[held] - a.start, at_text[held] - b.start] = own[held]
             block = b.spread(a.spread(block, 0), 1)
-            bar = best_of_image[a.rows, None]
-            of_image.add(a.rows, _count_across(block >= bar), _count_across(block > bar))
-            of_text.add(b.rows, _count_down(block >= best_of_text[b.rows]), _count_down(block > best_of_text[b.rows]))
+            for_image, for_text = best_of_image[a.rows, None], best_of_text[b.rows]
+            of_image.reach[a.rows] += _count_across(block >= for_image)
+            of_text.reach[b.rows] += _count_down(block >= for_text)
+            if count_ties:
+                of_image.exceed[a.rows] += _count_across(block > for_image)
+                of_text.exceed[b.rows] += _count_down(block > for_text)
     return BothRanks(
-        of_image.ranks(pairs.image[score == best_of_image[pairs.image]]),
-        of_text.ranks(pairs.text[score == best_of_text[pairs.text]]),
+        of_image.ranks(pairs.image[score == best_of_image[pairs.image]], ties=count_ties),
+        of_text.ranks(pairs.text[score == best_of_text[pairs.text]], ties=count_ties),
     )
 
 
@@ -186,15 +194,10 @@ class _Counts:
         """Begin counting."""
         return cls(np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64))
 
-    def add(self, rows: Indices, reach: Indices, exceed: Indices) -> None:
-        """Count another block of columns."""
-        self.reach[rows] += reach
-        self.exceed[rows] += exceed
-
-    def ranks(self, best_of: Indices) -> Ranks:
+    def ranks(self, best_of: Indices, *, ties: bool) -> Ranks:
         """Return the ranks; `best_of` names the row of each belonging column that scores its best."""
         own = np.bincount(best_of, minlength=len(self.reach))
-        return Ranks(self.reach - own + 1, self.reach - self.exceed - own, own)
+        return Ranks(self.reach - own + 1, self.reach - self.exceed - own if ties else None, own)
 
 
 @dataclass(frozen=True)
