@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import yaml
 
 from chorograph.area.config import configure
 from chorograph.area.errors import InputError, UnknownNameError
+from chorograph.area.recipe_file import fill, read_recipe_file
 from chorograph.curate.captions import CaptionRules
 from chorograph.curate.duplicates import ByteDuplicates, EmbeddingDuplicates, HashDuplicates, UrlDuplicates
 from chorograph.curate.encoding import DetectorScore, Encode, Relevance
@@ -23,10 +22,6 @@ from chorograph.curate.packs import PackWriter
 from chorograph.curate.quantiles import Quantiles
 from chorograph.curate.rows import Context, Decision, Drop, Row, RowStep, TableStep
 from chorograph.curate.validity import ValidImages
-
-#: Keys of a recipe file; those of `chorograph run` may stand beside.
-_KEYS = {"title", "paper", "about", "arguments", "stages", "expects", "columns", "steps", "output"}
-_PLACE = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -160,16 +155,15 @@ def read_plan(path: Path, arguments: Mapping[str, str] | None = None) -> Plan:
     Raises `InputError` for a file that is not such YAML, lacks a step that another needs or an argument, and
     `UnknownNameError` with near misses for an unknown key, step or setting, each naming the file.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read as a recipe: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("steps"), list) or not content["steps"]:
-        raise InputError(f"{path} is no recipe of `curate`: it needs a list of steps")
-    for key in content:
-        if key not in _KEYS:
-            raise UnknownNameError.of(f"key of {path}", str(key), _KEYS)
-    used = {key: _fill(content.get(key), arguments or {}, path) for key in ("columns", "steps", "output")}
+    given = arguments or {}
+    content = read_recipe_file(path, "steps", given)
+    if not content["steps"]:
+        raise InputError(f"{path} is no recipe of `curate`: its list of steps is empty")
+
+    def missing(name: str) -> InputError:
+        return InputError(f"{path} needs --set {name}=…")
+
+    used = {key: fill(content.get(key), given, missing) for key in ("columns", "steps", "output")}
     columns = configure(Columns, used["columns"] or {}, where=f"{path}, columns")
     output = configure(Output, used["output"] or {}, where=f"{path}, output")
     steps: list[Any] = [_step(item, number, path) for number, item in enumerate(used["steps"], start=1)]
@@ -218,19 +212,3 @@ def _phases(steps: Sequence[Any]) -> tuple[Phase, ...]:
             phases.append(([], []))
         phases[-1][0].append(step)
     return tuple(Phase(tuple(rows), tuple(tables)) for rows, tables in phases)
-
-
-def _fill(value: Any, arguments: Mapping[str, str], path: Path) -> Any:
-    if isinstance(value, dict):
-        return {key: _fill(item, arguments, path) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_fill(item, arguments, path) for item in value]
-    if not isinstance(value, str):
-        return value
-
-    def put(match: re.Match[str]) -> str:
-        if match[1] not in arguments:
-            raise InputError(f"{path} needs --set {match[1]}=…")
-        return arguments[match[1]]
-
-    return _PLACE.sub(put, value)

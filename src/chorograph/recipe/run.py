@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,9 @@ import yaml
 from chorograph.area.config import configure
 from chorograph.area.errors import InputError, UnknownNameError
 from chorograph.area.files import atomic_path, read_json
+from chorograph.area.recipe_file import fill, read_recipe_file
 from chorograph.area.stage import Outcome, Progress
 from chorograph.recipe.verbs import Verb, get_verb
-
-_PLACE = re.compile(r"\{(\w+)\}")
-#: The last three are the steps of `curate`, which reads them itself.
-_KEYS = {"title", "paper", "about", "arguments", "stages", "expects", "columns", "steps", "output"}
 
 
 @dataclass(frozen=True)
@@ -55,23 +51,13 @@ def read_recipe(path: Path, arguments: Mapping[str, str], out: Path) -> Recipe:
     Raises `InputError` for a file that is not such YAML or lacks an argument, `UnknownNameError` for an unknown key,
     verb, setting or argument, each naming the file.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read as a recipe: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("stages"), list):
-        raise InputError(f"{path} is not a recipe: it needs a list of stages")
-    for key in content:
-        if key not in _KEYS:
-            raise UnknownNameError.of(f"key of {path}", str(key), _KEYS)
+    content = read_recipe_file(path, "stages", arguments)
     declared: dict[str, str] = content.get("arguments") or {}
-    for name in arguments:
-        if name not in declared:
-            raise UnknownNameError.of(f"argument of {path}", name, declared)
     if missing := [name for name in declared if name not in arguments]:
         wanted = "; ".join(f"--set {name}=… ({declared[name]})" for name in missing)
         raise InputError(f"{path} needs: {wanted}")
-    filled = _fill(content, {**arguments, "out": str(out)}, path)
+    given = {**arguments, "out": str(out)}
+    filled = fill(content, given, lambda name: UnknownNameError.of(f"argument used in {path}", name, given))
     stages = []
     for number, stage in enumerate(filled["stages"], start=1):
         if not isinstance(stage, dict) or len(stage) != 1:
@@ -132,19 +118,3 @@ def _compare(expected: Mapping[str, Any]) -> dict[str, Any]:
     except (InputError, KeyError, IndexError):
         reached = None
     return {**expected, "reached": reached}
-
-
-def _fill(value: Any, arguments: Mapping[str, str], path: Path) -> Any:
-    if isinstance(value, dict):
-        return {key: _fill(item, arguments, path) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_fill(item, arguments, path) for item in value]
-    if not isinstance(value, str):
-        return value
-
-    def put(match: re.Match[str]) -> str:
-        if match[1] not in arguments:
-            raise UnknownNameError.of(f"argument used in {path}", match[1], arguments)
-        return arguments[match[1]]
-
-    return _PLACE.sub(put, value)
