@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from chorograph.area.errors import AreaError, InputError
-from chorograph.area.files import atomic_path
-
-_FINGERPRINT = b"chorograph.fingerprint"
-_NOTE = b"chorograph.note"
+from chorograph.area.vector_tables import VectorTable, read_vector_table
 
 
 @dataclass(frozen=True)
@@ -30,39 +23,12 @@ class GraphEmbeddings:
 
     def write(self, path: Path) -> Path:
         """Write the table atomically; `AreaError` where a vector is not finite."""
-        if not np.isfinite(self.vectors).all():
-            row = int(np.flatnonzero(~np.isfinite(self.vectors).all(1))[0])
-            raise AreaError(f"{self.model} gave a vector that is not finite for region {self.region_ids[row]!r}")
-        flat = pa.array(np.ascontiguousarray(self.vectors).reshape(-1), type=pa.float32())
-        table = pa.table(
-            {
-                "region_id": pa.array(self.region_ids, type=pa.string()),
-                "embedding": pa.FixedSizeListArray.from_arrays(flat, self.vectors.shape[1]),
-                "model": pa.array([self.model] * len(self.region_ids), type=pa.string()),
-            }
-        ).replace_schema_metadata({_FINGERPRINT: self.fingerprint.encode(), _NOTE: self.note.encode()})
-        with atomic_path(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
-        return path
+        notes = {"fingerprint": self.fingerprint, "note": self.note}
+        return VectorTable(self.model, {"region_id": self.region_ids}, self.vectors, notes).write(path)
 
     @classmethod
     def read(cls, path: Path) -> GraphEmbeddings:
         """Read a table of vectors; `InputError` where there is none, `AreaError` where it holds something else."""
-        if not path.is_file():
-            held = sorted(p.stem for p in path.parent.glob("*.parquet"))
-            there = ", ".join(held) or "none"
-            raise InputError(f"{path} does not exist; run `chorograph graph embed` first (this area has: {there})")
-        try:
-            table = pq.read_table(path)
-            flat: Any = table.column("embedding").combine_chunks()
-            vectors = np.asarray(flat.flatten(), dtype=np.float32).reshape(len(table), flat.type.list_size)
-            said = table.schema.metadata or {}
-            return cls(
-                model=str(table.column("model")[0]) if len(table) else path.stem,
-                fingerprint=said.get(_FINGERPRINT, b"").decode(),
-                region_ids=np.asarray(table.column("region_id").to_pylist(), dtype=object),
-                vectors=vectors,
-                note=said.get(_NOTE, b"").decode(),
-            )
-        except (OSError, ValueError, KeyError, AttributeError, pa.ArrowException) as error:
-            raise AreaError(f"{path} cannot be read as vectors of regions: {error}") from error
+        table = read_vector_table(path, ("region_id",), "chorograph graph embed", "vectors of regions")
+        fingerprint, note = table.notes.get("fingerprint", ""), table.notes.get("note", "")
+        return cls(table.model, fingerprint, table.columns["region_id"], table.vectors, note)
