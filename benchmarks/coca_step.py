@@ -79,7 +79,7 @@ def serve(asked: argparse.Namespace) -> None:
     model: Any = build(architecture(asked.model), 0, lean=ours).to(device).train()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if ours:
-        optimiser = make_optimiser(model, 1e-5, 0.05, device)
+        optimiser = make_optimiser(model.parameters(), 1e-5, 0.05, device)
         towers = Towers(model, captions=True)
         if asked.compile:
             for block in blocks(model):

@@ -48,3 +48,42 @@ def colours(tmp_path: Path) -> Area:
         draft.write("images", pd.DataFrame(images))
         draft.write("captions", pd.DataFrame(captions))
     return Area.open(path)
+
+
+@pytest.fixture(scope="session")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eighty captioned regions of eight hues, and of points of interest that say the hue; twelve are for testing."""
+    pytest.importorskip("torch_geometric")
+    from chorograph.area.stage import silent
+    from chorograph.embed.graph_config import GraphEmbedConfig
+    from chorograph.embed.graph_stage import embed_graph
+
+    rng, number = np.random.default_rng(0), 80
+    hue = rng.integers(0, 8, number)
+    ids = [f"R{n:02d}" for n in range(number)]
+    facts = [(f"P{n}-{k}", "locateAt", ids[n]) for n in range(number) for k in range(3)]
+    facts += [(f"P{n}-{k}", "cateOf", f"C{hue[n]}") for n in range(number) for k in range(3)]
+    triples = pd.DataFrame(facts, columns=["head", "relation", "tail"])
+    names = sorted({*triples["head"], *triples["tail"]})
+    kinds = [{"R": "region", "P": "poi", "C": "category"}[name[0]] for name in names]
+    entities = pd.DataFrame({"entity": names, "kind": kinds, "region_id": [n if n in ids else None for n in names]})
+    path = tmp_path_factory.mktemp("hues") / "area"
+    with AreaDraft(path, "hues") as draft:
+        draft.write("regions", gpd.GeoDataFrame({"region_id": ids, "geometry": [None] * number}, crs=4326))
+        draft.write("triples", triples)
+        draft.write("entities", entities)
+        rows = []
+        for n, region in enumerate(ids):
+            for k in range(2):
+                colour = 128 + 100 * np.array([np.cos(hue[n]), np.sin(hue[n]), np.cos(2 * hue[n])])
+                pixels = np.clip(colour + rng.normal(0, 20, (16, 16, 3)), 0, 255).astype(np.uint8)
+                uri, digest = draft.write_image(f"{region}-{k}", pixels)
+                rows.append({"image_id": f"{region}-{k}", "region_id": region, "uri": uri, "sha256": digest})
+        captions = [(f"{ids[n]}-{k}", f"a place of hue {hue[n]}") for n in range(number) for k in range(2)]
+        frame = pd.DataFrame(captions, columns=["image_id", "caption"])
+        draft.write("captions", frame.assign(caption_id=frame["image_id"], rank=0, origin="template"))
+        draft.write("images", pd.DataFrame(rows).assign(view="satellite", source="made", licence="none"))
+        roles = np.where(np.arange(number) < 12, "test", "train")
+        draft.write_split("published", pd.DataFrame({"region_id": ids, "role": roles}))
+    embed_graph(GraphEmbedConfig(path, dim=16, epochs=30, batch_size=64, lr=0.01), silent)
+    return path

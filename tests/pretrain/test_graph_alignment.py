@@ -4,19 +4,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
-import pandas as pd
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torch_geometric")
 
 from chorograph.area.errors import InputError  # noqa: E402
-from chorograph.area.folder import Area, AreaDraft  # noqa: E402
+from chorograph.area.folder import Area  # noqa: E402
 from chorograph.area.stage import silent  # noqa: E402
-from chorograph.embed.graph_config import GraphEmbedConfig  # noqa: E402
-from chorograph.embed.graph_stage import embed_graph  # noqa: E402
 from chorograph.graph.vectors import GraphEmbeddings  # noqa: E402
 from chorograph.models.aligned import PixelTower  # noqa: E402
 from chorograph.models.graph_alignment import corrected_loss, published_loss, summed_loss  # noqa: E402
@@ -82,37 +78,6 @@ def test_sets_forget_order_and_what_is_masked(kind: str) -> None:
 # A city whose imagery says what its graph says -----------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eighty regions of eight hues; points of interest have a category a hue, in twelve regions none is tested."""
-    rng, number = np.random.default_rng(0), 80
-    hue = rng.integers(0, 8, number)
-    ids = [f"R{n:02d}" for n in range(number)]
-    facts = [(f"P{n}-{k}", "locateAt", ids[n]) for n in range(number) for k in range(3)]
-    facts += [(f"P{n}-{k}", "cateOf", f"C{hue[n]}") for n in range(number) for k in range(3)]
-    triples = pd.DataFrame(facts, columns=["head", "relation", "tail"])
-    names = sorted({*triples["head"], *triples["tail"]})
-    kinds = [{"R": "region", "P": "poi", "C": "category"}[name[0]] for name in names]
-    entities = pd.DataFrame({"entity": names, "kind": kinds, "region_id": [n if n in ids else None for n in names]})
-    path = tmp_path_factory.mktemp("hues") / "area"
-    with AreaDraft(path, "hues") as draft:
-        draft.write("regions", gpd.GeoDataFrame({"region_id": ids, "geometry": [None] * number}, crs=4326))
-        draft.write("triples", triples)
-        draft.write("entities", entities)
-        rows = []
-        for n, region in enumerate(ids):
-            for k in range(2):
-                colour = 128 + 100 * np.array([np.cos(hue[n]), np.sin(hue[n]), np.cos(2 * hue[n])])
-                pixels = np.clip(colour + rng.normal(0, 20, (16, 16, 3)), 0, 255).astype(np.uint8)
-                uri, digest = draft.write_image(f"{region}-{k}", pixels)
-                rows.append({"image_id": f"{region}-{k}", "region_id": region, "uri": uri, "sha256": digest})
-        draft.write("images", pd.DataFrame(rows).assign(view="satellite", source="made", licence="none"))
-        roles = np.where(np.arange(number) < 12, "test", "train")
-        draft.write_split("published", pd.DataFrame({"region_id": ids, "role": roles}))
-    embed_graph(GraphEmbedConfig(path, dim=16, epochs=30, batch_size=64, lr=0.01), silent)
-    return path
-
-
 def run(city: Path, out: Path, **settings: Any) -> tuple[dict[str, Any], GraphEmbeddings]:
     given = {"graph": "TuckER-16", "tower": "resnet10t", "size": 16, "epochs": 2, "lr": 0.003, **settings}
     config = AlignConfig(city, out, **given)
@@ -145,7 +110,7 @@ def test_the_seed_decides(city: Path, tmp_path: Path, loss: str) -> None:
 
 def test_large_graphs_are_sampled(city: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, whole = run(city, tmp_path / "whole", epochs=1, name="whole")
-    monkeypatch.setattr(sys.modules["chorograph.pretrain.graph"], "_WHOLE", 0)
+    monkeypatch.setattr(sys.modules["chorograph.pretrain.graph_facts"], "_WHOLE", 0)
     manifest, sampled = run(city, tmp_path / "sampled", epochs=1, name="sampled")
     # Few facts lead to an entity here, so that a sample holds them all; dropout draws differ by the rows it sees.
     assert np.isfinite(manifest["facts"]["loss"]["last"])

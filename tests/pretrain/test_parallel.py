@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -18,10 +19,12 @@ from torch import Tensor, nn
 
 from chorograph.area.config import configure
 from chorograph.area.folder import Area
+from chorograph.graph.facts import Graph
 from chorograph.models import coca
 from chorograph.models.coca import build, trim
 from chorograph.pretrain.config import PretrainConfig
 from chorograph.pretrain.freeze import make_optimiser
+from chorograph.pretrain.graph_contrast import GraphContrast
 from chorograph.pretrain.loop import clip_gradients
 from chorograph.pretrain.objectives import ClipObjective, CocaObjective, Objective, SiglipObjective, Towers, with_bias
 from chorograph.pretrain.parallel import restore, spread, state_of, whole_weights
@@ -38,6 +41,7 @@ _CASES: tuple[tuple[str, Objective, int, bool], ...] = (
     ("clip", ClipObjective(), 1, False),
     ("siglip", SiglipObjective(), 1, False),
     ("caption", CocaObjective(contrastive_weight=0.0, name="caption"), 1, False),
+    ("with a graph", ClipObjective(name="graph"), 2, False),
     ("coca in shards", CocaObjective(), 1, True),
     ("coca in shards and portions", CocaObjective(), 2, True),
 )
@@ -55,21 +59,28 @@ def _train(objective: Objective, number: int, shards: bool, world: World) -> dic
         model.text_decoder.requires_grad_(False)  # type: ignore[union-attr,operator]
     towers = spread(Towers(model, captions=objective.captioning_weight > 0), world, torch.device("cpu"), shards=shards)
     # A gentle optimiser: AdamW's first steps turn rounding errors of tiny gradients into full steps.
-    optimiser = make_optimiser(model, 1e-4, 0.1, torch.device("cpu"))
+    optimiser = make_optimiser(model.parameters(), 1e-4, 0.1, torch.device("cpu"))
     for group in optimiser.param_groups:
         group["eps"] = 1e-3
-    step = Step(towers, model, objective, world)
+    graph = _graph() if objective.name == "graph" else None
+    step = Step(towers, model, objective, world, graph=graph)
+    owners = torch.tensor([3, 4, 4, -1, 3, 5, 5])  # entities: a, b, c, r0, r1, r2, x, y
     rows = np.array_split(np.arange(7), world.size)[world.rank]
     parts = np.array_split(rows, number)
     losses = []
     for _ in range(_STEPS):
         optimiser.zero_grad()
-        losses.append(step.backward([(images[part], trim(model, tokens[part])) for part in parts]))
-        gradients = {name: _whole(p.grad) for name, p in model.named_parameters() if p.grad is not None}
-        clip_gradients(model, 0.5)
+        losses.append(
+            step.backward([(images[part], trim(model, tokens[part])) for part in parts], owners[rows], (0, 1))
+        )
+        every = [*model.named_parameters(), *(() if graph is None else graph.named_parameters("graph"))]
+        gradients = {name: _whole(p.grad) for name, p in every if p.grad is not None}
+        if graph is not None:
+            graph.zero_grad()
+        clip_gradients(list(model.parameters()), 0.5)
         optimiser.step()
     with torch.no_grad():
-        validated, _ = step.losses((images[rows], trim(model, tokens[rows])))
+        validated, _ = step.losses((images[rows], trim(model, tokens[rows])), owners[rows])
     state = state_of(towers, optimiser)
     weights = whole_weights(towers) if shards else {k: v.clone() for k, v in model.state_dict().items()}
     kept = copy.deepcopy(state["model"])
@@ -77,6 +88,22 @@ def _train(objective: Objective, number: int, shards: bool, world: World) -> dic
     again = state_of(towers, optimiser)
     assert all(torch.equal(again["model"][name], kept[name]) for name in kept)
     return {"losses": losses, "validated": validated, "gradients": gradients, "weights": weights}
+
+
+def _graph() -> GraphContrast:
+    """Three regions, each with a point of interest of one of two categories."""
+    facts = [("a", "cateOf", "x"), ("b", "cateOf", "y"), ("c", "cateOf", "x")]
+    facts += [("a", "locateAt", "r0"), ("b", "locateAt", "r1"), ("c", "locateAt", "r2")]
+    kinds = {"a": "poi", "b": "poi", "c": "poi", "x": "category", "y": "category"}
+    kinds |= dict.fromkeys(("r0", "r1", "r2"), "region")
+    names = sorted(kinds)
+    regions = [name if name.startswith("r") else None for name in names]
+    entities = pd.DataFrame({"entity": names, "kind": [kinds[name] for name in names], "region_id": regions})
+    graph = Graph.of(pd.DataFrame(facts, columns=["head", "relation", "tail"]), entities)
+    rows = graph.rows_of(pd.Series(["r0", "r1", "r2"]))
+    torch.manual_seed(0)
+    vectors = torch.randn(len(names), 6)
+    return GraphContrast(vectors, graph, rows, 0.7, 32, {f"i{n}": int(row) for n, row in enumerate(rows)})
 
 
 def _whole(tensor: Any) -> Tensor:

@@ -39,34 +39,51 @@ def _projector(width: int, hidden: int, out: int) -> nn.Sequential:
     return layers
 
 
-class Alignment(nn.Module):
-    """An image tower and a graph tower with their projectors.
+class GraphTower(nn.Module):
+    """What a knowledge graph says of its entities: CompGCN over frozen vectors of theirs, and a projector to `dim`.
 
-    The graph's inputs are frozen vectors of its entities. With `inductive`, a region's own vector is not among them: it
-    has a learnt one that all regions share, and is told by its facts alone.
+    With `inductive`, a region's own vector is not read: all regions share one that is learnt, and a region is told by
+    its facts alone.
     """
 
     def __init__(
-        self,
-        tower: nn.Module,
-        tower_width: int,
-        entities: Tensor,
-        is_region: Tensor,
-        graph: CompGcn,
-        *,
-        dim: int = 64,
-        attention: bool = False,
-        inductive: bool = True,
+        self, entities: Tensor, is_region: Tensor, network: CompGcn, *, dim: int = 64, inductive: bool = True
     ) -> None:
+        super().__init__()
+        width = entities.shape[1]
+        self.dim = dim
+        self.register_buffer("entities", entities)
+        self.register_buffer("is_region", is_region)
+        self.region = nn.Parameter(torch.zeros(1, width)) if inductive else None
+        self.network = network
+        self.projector = _projector(width, width, dim)
+
+    def inputs(self, chosen: Tensor | None = None) -> Tensor:
+        """Return the inputs (n, width) of the chosen entities, or of all."""
+        entities: Tensor = self.entities if chosen is None else self.entities[chosen]  # type: ignore[assignment,index]
+        if self.region is None:
+            return entities
+        is_region: Tensor = self.is_region if chosen is None else self.is_region[chosen]  # type: ignore[assignment,index]
+        return torch.where(is_region[:, None], self.region, entities)
+
+    def forward(
+        self, edges: Edges, chosen: Tensor | None = None, steps: Sequence[tuple[int, int]] | None = None
+    ) -> Tensor:
+        """Return the features (n, width) of all entities, or of a sample's seeds, before the projector."""
+        features, _ = self.network(self.inputs(chosen), edges, steps)
+        told: Tensor = features
+        return told
+
+
+class Alignment(nn.Module):
+    """An image tower with its projector, and a graph tower."""
+
+    def __init__(self, tower: nn.Module, tower_width: int, graph: GraphTower, *, attention: bool = False) -> None:
         super().__init__()
         self.tower = tower
         self.pool = AttentionSet(tower_width) if attention else None
-        self.image_projector = _projector(tower_width, tower_width, dim)
-        self.register_buffer("entities", entities)
-        self.register_buffer("is_region", is_region)
-        self.region = nn.Parameter(torch.zeros(1, entities.shape[1])) if inductive else None
+        self.image_projector = _projector(tower_width, tower_width, graph.dim)
         self.graph = graph
-        self.graph_projector = _projector(entities.shape[1], entities.shape[1], dim)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def images_of_regions(self, images: Tensor, held: Tensor) -> Tensor:
@@ -79,19 +96,3 @@ class Alignment(nn.Module):
         features[held] = found
         pooled: Tensor = masked_mean(features, held) if self.pool is None else self.pool(features, held)
         return pooled
-
-    def graph_inputs(self, chosen: Tensor | None = None) -> Tensor:
-        """Return the inputs (n, width) of the chosen entities, or of all."""
-        entities: Tensor = self.entities if chosen is None else self.entities[chosen]  # type: ignore[assignment,index]
-        if self.region is None:
-            return entities
-        is_region: Tensor = self.is_region if chosen is None else self.is_region[chosen]  # type: ignore[assignment,index]
-        return torch.where(is_region[:, None], self.region, entities)
-
-    def graph_features(
-        self, edges: Edges, chosen: Tensor | None = None, steps: Sequence[tuple[int, int]] | None = None
-    ) -> Tensor:
-        """Return what the graph tower says of all entities, or of a sample's seeds, before the projector."""
-        features, _ = self.graph(self.graph_inputs(chosen), edges, steps)
-        told: Tensor = features
-        return told

@@ -38,6 +38,12 @@ class PretrainConfig:
     )
     clip_norm: float | None = setting(None, help="gradients of a larger norm are scaled down to it")
     captioning_weight: float = setting(1.0, help="what the captioning loss of coca counts beside the contrastive one")
+    graph: str | None = setting(
+        None,
+        help="contrast images with their region's place in the knowledge graph too: frozen vectors of its entities, "
+        "made by `graph embed`",
+    )
+    graph_weight: float = setting(1.0, help="what that contrast counts beside the one with texts")
     freeze: str = setting("none", help="a tower that is not trained: image, text", choices=("none", "image", "text"))
     adapter: str = setting(
         "none",

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from chorograph.area.config import plain
@@ -22,21 +22,17 @@ from chorograph.area.files import atomic_path, write_json
 from chorograph.area.stage import Ledger, Outcome, Progress, run_stage, silent
 from chorograph.graph.facts import Graph, Indices
 from chorograph.graph.inverses import inverse_of, without_regions
-from chorograph.graph.neighbours import Neighbours
 from chorograph.graph.vectors import GraphEmbeddings
 from chorograph.models.aligned import ALIGNED_FORMAT, PixelTower, VectorTower, to_pixels
-from chorograph.models.compgcn import CompGcn, as_edges, directed
-from chorograph.models.graph_alignment import Alignment, corrected_loss, published_loss
+from chorograph.models.compgcn import CompGcn
+from chorograph.models.graph_alignment import Alignment, GraphTower, corrected_loss, published_loss
+from chorograph.pretrain.graph_facts import ReadFacts, entity_vectors
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from chorograph.area.folder import Area
     from chorograph.pretrain.graph_config import AlignConfig
-
-#: Facts up to which the whole graph is encoded in a step; beyond, neighbourhoods are sampled.
-_WHOLE = 30_000
-_FAN_OUT = 15
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ def align(area: Area, config: AlignConfig, ledger: Ledger, progress: Progress = 
     """
     graph = Graph.read(area)
     graph = graph.canonical(inverse_of(graph))
-    entities = _entity_vectors(area, config.graph, graph)
+    entities = entity_vectors(area, config.graph, graph)
     ids, pixels = _images(area, config)
     region_of = area.images.set_index("image_id")["region_id"].reindex(ids)
     regions = _regions(graph, area.regions["region_id"], region_of)
@@ -97,17 +93,15 @@ def align(area: Area, config: AlignConfig, ledger: Ledger, progress: Progress = 
     torch.manual_seed(config.seed)
     tower, width = _tower(config, pixels, np.concatenate([regions.images[row] for row in training]))
     is_region = torch.from_numpy(np.array([value is not None for value in graph.region_ids], dtype=bool))
-    relations = graph.number_of_relations
-    gcn = CompGcn(relations, entities.shape[1], config.layers, config.composition, compat=config.compat)
-    model = Alignment(
-        tower, width, entities, is_region, gcn, attention=config.pooling == "attention",
-        inductive=config.inductive is not None,
-    )  # fmt: skip
+    network = CompGcn(
+        graph.number_of_relations, entities.shape[1], config.layers, config.composition, compat=config.compat
+    )
+    graph_tower = GraphTower(entities, is_region, network, inductive=config.inductive is not None)
+    model = Alignment(tower, width, graph_tower, attention=config.pooling == "attention")
     history = _train(model, pixels, regions, training, kept, config, progress)
     features = _encode_images(model.tower, pixels)
-    both, weight = directed(graph.facts, graph.number_of_entities, relations, compat=config.compat)
     with torch.no_grad():
-        told = model.eval().graph_features(as_edges(both, weight, relations))
+        told = model.eval().graph(ReadFacts.of(graph, config.layers, compat=config.compat).edges)
     return Aligned(model, ids, features, regions.ids, told[torch.from_numpy(regions.entities)].numpy(), history)
 
 
@@ -169,11 +163,7 @@ def _train(
     progress: Progress,
 ) -> list[dict[str, float]]:
     rng = np.random.default_rng(config.seed)
-    relations, number = graph.number_of_relations, graph.number_of_entities
-    both, weight = directed(graph.facts, number, relations, compat=config.compat)
-    whole = len(graph.facts) <= _WHOLE
-    edges = as_edges(both, weight, relations)
-    neighbours = None if whole else Neighbours.of(both, number, weight)
+    facts = ReadFacts.of(graph, config.layers, compat=config.compat)
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=config.lr, fused=True)
     model.train()
     history: list[dict[str, float]] = []
@@ -186,15 +176,8 @@ def _train(
         for chosen in parts:
             rows, held = regions.draw(chosen, config.images, rng)
             images = model.images_of_regions(pixels[torch.from_numpy(rows)], torch.from_numpy(held))
-            if neighbours is None:
-                told = model.graph_features(edges)[torch.from_numpy(regions.entities[chosen])]
-            else:
-                sample = neighbours.sample(regions.entities[chosen], (_FAN_OUT,) * config.layers, rng)
-                place = np.searchsorted(np.sort(regions.entities[chosen]), regions.entities[chosen])
-                some = as_edges(sample.facts, sample.weight, relations)
-                seeds = model.graph_features(some, torch.from_numpy(sample.entities), sample.steps)
-                told = seeds[torch.from_numpy(place)]
-            a, b = model.image_projector(images), model.graph_projector(told)
+            told = facts.told(model.graph, regions.entities[chosen], rng)
+            a, b = model.image_projector(images), model.graph.projector(told)
             loss = published_loss(a @ b.T) if config.loss == "published" else corrected_loss(a, b, model.log_scale)
             value = float(loss.detach())
             if not math.isfinite(value):
@@ -207,16 +190,6 @@ def _train(
         progress("aligning images with the graph", epoch + 1, config.epochs)
     model.eval()
     return history
-
-
-def _entity_vectors(area: Area, name: str, graph: Graph) -> Tensor:
-    path = area.embeddings_path(name).with_suffix(".safetensors")
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; run `chorograph graph embed {area.path} --name {name}` first")
-    vectors = load_file(path)["entities"]
-    if len(vectors) != graph.number_of_entities:
-        raise InputError(f"{path} has {len(vectors)} entities, the graph {graph.number_of_entities}; embed it again")
-    return vectors
 
 
 def _images(area: Area, config: AlignConfig) -> tuple[NDArray[np.object_], Tensor]:

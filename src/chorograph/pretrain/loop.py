@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from chorograph.pretrain.step import Portion, Step
 from chorograph.pretrain.watch import caption_diversity
 from chorograph.pretrain.world import World
 from chorograph.shards.order import rank_share
+
+if TYPE_CHECKING:
+    from chorograph.pretrain.graph_contrast import GraphContrast
 
 History = list[dict[str, Any]]
 #: Called with the record of each epoch.
@@ -65,6 +68,7 @@ class Training:
     world: World = field(default_factory=World)
     resume: Resume | None = None
     told: Told | None = None
+    graph: GraphContrast | None = None
 
     def __post_init__(self) -> None:
         """Make ready; `InputError` where the objective or the settings do not go with the model."""
@@ -79,8 +83,11 @@ class Training:
                 block.compile(dynamic=True)
         bare = Towers(model, captions=self.objective.captioning_weight > 0)
         self.towers = spread(bare, self.world, device, shards=config.fsdp)
-        self.optimiser = make_optimiser(model, self.lr, config.weight_decay, device)
-        self.step = Step(self.towers, model, self.objective, self.world, autocast_type(device, config.precision))
+        self.parameters = [*model.parameters(), *(() if self.graph is None else self.graph.parameters())]
+        self.optimiser = make_optimiser(self.parameters, self.lr, config.weight_decay, device)
+        precision = autocast_type(device, config.precision)
+        self.step = Step(self.towers, model, self.objective, self.world, precision, self.graph)
+        self.entities = None if self.graph is None else self.graph.entities(self.pairs.image_ids)
         self.every = Batches(self.pairs, config.batch_size, config.seed, self.world)
         self.an_epoch = -(-len(self.pairs) // config.batch_size)
         self.steps = self.an_epoch * config.epochs
@@ -96,7 +103,7 @@ class Training:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(self.config.seed + self.world.rank)
             self._take_up()
-            set_training(self.loaded.model, self.config.freeze)
+            self._set_training()
             began = time.perf_counter() - self.stands.seconds
             for batch in feed(
                 self.every, self.every.places(self.config.epochs, self.stands.place), self.config.workers
@@ -126,13 +133,15 @@ class Training:
         sizes = self.world.sizes(len(batch.rows), self.loaded.device)
         if not min(sizes):
             raise ChorographError("none of a batch's images can be read; `chorograph area check` names them")
-        losses = self.step.backward(self._portions(batch, min(config.accumulate, *sizes)))
+        entities = None if self.entities is None else self.entities[torch.from_numpy(batch.rows)]
+        portions = self._portions(batch, min(config.accumulate, *sizes))
+        losses = self.step.backward(portions, entities, (config.seed, *batch.place))
         if not math.isfinite(losses["loss"]):
             raise ChorographError(
                 f"the loss is {losses['loss']} at step {stands.step + 1} of {self.steps}; lower --lr (now {self.lr:g})"
             )
         if config.clip_norm is not None:
-            clip_gradients(self.loaded.model, config.clip_norm)
+            clip_gradients(self.parameters, config.clip_norm)
         self.optimiser.step()
         clamp_scale(self.loaded.model)
         for name, value in losses.items():
@@ -168,10 +177,12 @@ class Training:
         }
         if len(self.held):
             model.eval()
+            if self.graph is not None:
+                self.graph.eval()
             record |= validate(self.step, self.loaded, self.held, self.config.batch_size)
             if self.objective.captioning_weight and not self.config.fsdp:
                 record |= caption_diversity(self.loaded, self.held)
-            set_training(model, self.config.freeze)
+            self._set_training()
         record["seconds"] = stands.seconds + time.perf_counter() - started
         record = {k: round(v, 6) if isinstance(v, float) and k != "lr" else v for k, v in record.items()}
         stands.history.append(record)
@@ -185,6 +196,11 @@ class Training:
             if self.resume is not None:
                 self.resume.show(stands.history)
 
+    def _set_training(self) -> None:
+        set_training(self.loaded.model, self.config.freeze)
+        if self.graph is not None:
+            self.graph.train()
+
     def _save(self) -> None:
         """Save a state: what the next step depends on, and what has been counted."""
         state = state_of(self.towers, self.optimiser)
@@ -193,7 +209,8 @@ class Training:
         dropped = together(self.world, self.stands.dropped)
         if self.resume is not None and self.world.first:
             stands = {**vars(self.stands), "place": list(self.stands.place), "dropped": dropped}
-            self.resume.save(self.stands.step, {**state, "random": random, "stands": stands})
+            beside = {} if self.graph is None else {"graph": self.graph.state_dict()}
+            self.resume.save(self.stands.step, {**state, **beside, "random": random, "stands": stands})
         self.world.wait()
 
     def _take_up(self) -> None:
@@ -201,6 +218,8 @@ class Training:
         if state is None:
             return
         restore(self.towers, self.optimiser, state)
+        if self.graph is not None:
+            self.graph.load_state_dict(state["graph"])
         stands = state["stands"]
         dropped = stands["dropped"] if self.world.first else {}
         self.stands = Standing(**{**stands, "place": tuple(stands["place"]), "dropped": dropped})
@@ -235,9 +254,9 @@ def warm_up_steps(warmup: float, steps: int) -> int:
     return max(round(warmup * steps if warmup <= 1 else warmup), 1)
 
 
-def clip_gradients(model: nn.Module, most: float) -> None:
+def clip_gradients(parameters: Sequence[nn.Parameter], most: float) -> None:
     """Scale all gradients down, together, to a norm of at most `most`."""
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     # Of gradients in shards, each process knows its part of the norm only; `full_tensor` puts them together.
     norms: list[Any] = [gradient.norm() for gradient in gradients]
     whole = torch.stack([norm.full_tensor() if hasattr(norm, "full_tensor") else norm for norm in norms]).norm()
@@ -313,7 +332,8 @@ def validate(step: Step, loaded: ImageTextModel, held: Pairs, batch_size: int) -
             pixels, reasons = held.images.read(rows)
             rows = rows[[reason is None for reason in reasons]]
             tokens = tokens_of(loaded, [held.captions[row][0] for row in rows.tolist()])
-            losses, features = step.losses((loaded.preprocessing.normalise(pixels, device), tokens))
+            entities = None if step.graph is None else step.graph.entities([held.image_ids[row] for row in rows])
+            losses, features = step.losses((loaded.preprocessing.normalise(pixels, device), tokens), entities)
             images.append(features.cpu())
             together = [row for part in world.all(rows.tolist()) for row in part]
             kept += together

@@ -34,6 +34,7 @@ from chorograph.shards.pairs import ShardPairs, open_pairs
 
 if TYPE_CHECKING:
     from chorograph.models.adapters import Adapter
+    from chorograph.pretrain.graph_contrast import GraphContrast
 
 _LR_SCRATCH, _LR_TRAINED = 1e-3, 3e-5
 #: Settings that a killed run may be gone on with changed: they decide where and how fast, not what.
@@ -182,9 +183,9 @@ def _pretrain(
         Interval.parse(config.checkpoint_every),
         {**{k: v for k, v in plain(config).items() if k not in _FREE}, "pairs": _digest(pairs, held)},
     )
-    training = Training(
-        loaded, objective, pairs, held, config, lr, progress, world, resume, None if board is None else board.write
-    )
+    graph = _graph(corpus, config, pairs, loaded)
+    told = None if board is None else board.write
+    training = Training(loaded, objective, pairs, held, config, lr, progress, world, resume, told, graph)
     stands = training.run()
     history = stands.history
     for reason, number in together(world, stands.dropped).items():
@@ -226,6 +227,17 @@ def _write(
     }
     card = _card(corpus, loaded, facts, history)
     save_checkpoint(config.out, loaded, facts=facts, card=card, history=history, seen=_hashes(corpus, pairs))
+
+
+def _graph(corpus: Corpus, config: PretrainConfig, pairs: Pairs, loaded: ImageTextModel) -> GraphContrast | None:
+    if config.graph is None:
+        return None
+    if corpus.area is None:
+        raise InputError("--graph needs an area with regions and a graph; shards have none")
+    from chorograph.pretrain.graph_contrast import GraphContrast  # PyTorch Geometric comes with the graph extra only
+
+    weight, dim, seed = config.graph_weight, loaded.dim, config.seed
+    return GraphContrast.of(corpus.area, config.graph, pairs.image_ids, weight=weight, dim=dim, seed=seed)
 
 
 def _objective(config: PretrainConfig) -> Objective:
@@ -293,6 +305,10 @@ def _check(config: PretrainConfig) -> None:
         raise InputError("--fsdp keeps no second copy of the weights; use --keep last")
     if config.adapter != "none" and (config.fsdp or config.freeze != "none"):
         raise InputError("--adapter freezes the model itself and needs no shards: leave --fsdp and --freeze away")
+    if config.graph is not None and config.fsdp:
+        raise InputError("--graph keeps its tower whole in each process; leave --fsdp away")
+    if config.graph_weight <= 0:
+        raise InputError(f"graph_weight must be positive, not {config.graph_weight:g}")
     if config.adapter_rank < 1:
         raise InputError(f"adapter_rank must be at least 1, not {config.adapter_rank}")
     if config.fsdp and not in_world():

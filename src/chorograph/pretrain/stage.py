@@ -60,6 +60,9 @@ def _inputs(config: PretrainConfig) -> list[Path]:
         return inputs + expand_shards([config.area])
     area = Area.open(config.area)
     inputs += [area.table_path(name) for name in ("images", "captions", "regions")]
+    if config.graph is not None:
+        inputs += [area.table_path(name) for name in ("triples", "entities")]
+        inputs.append(area.embeddings_path(config.graph).with_suffix(".safetensors"))
     if (split := area.path / "splits" / f"{config.holdout}.parquet").is_file():
         inputs.append(split)
     return inputs

@@ -9,10 +9,10 @@ of one process with the whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from chorograph.pretrain.objectives import Objective, real_tokens
 from chorograph.pretrain.world import World
+
+if TYPE_CHECKING:
+    from chorograph.pretrain.graph_contrast import GraphContrast
 
 #: Normalised images (n, 3, height, width) and trimmed token ids (n, length) of a portion.
 Portion = tuple[Tensor, Tensor]
@@ -32,7 +35,8 @@ class Step:
     """How a batch becomes gradients.
 
     `towers` is a `Towers`, bare or wrapped for several processes; `model` what is inside; `precision` an autocast type,
-    or None for what the weights have.
+    or None for what the weights have; `graph` what images are contrasted with beside texts, by the entities (n,) of
+    their regions.
     """
 
     towers: nn.Module
@@ -40,9 +44,15 @@ class Step:
     objective: Objective
     world: World = field(default_factory=World)
     precision: torch.dtype | None = None
+    graph: GraphContrast | None = None
 
-    def backward(self, portions: Sequence[Portion]) -> dict[str, float]:
-        """Add the gradients of a batch to the parameters, and return its losses, those of all processes together."""
+    def backward(
+        self, portions: Sequence[Portion], entities: Tensor | None = None, place: tuple[int, ...] = ()
+    ) -> dict[str, float]:
+        """Add the gradients of a batch to the parameters, and return its losses, those of all processes together.
+
+        `place` in the run decides what `graph` draws, in all processes alike.
+        """
         device = portions[0][0].device
         world, one = self.world, len(portions) == 1
         tokens = sum(real_tokens(tokens) for _, tokens in portions)
@@ -53,7 +63,7 @@ class Step:
                 states.append(_random_state(device))
                 with self._autocast(device):
                     outputs.append(self.towers(images, ids, one))
-        found, slopes = self._contrast(outputs)
+        found, slopes = self._contrast(outputs, entities, place)
         captioning = torch.zeros((), device=device)
         starts = _starts([len(images) for images, _ in portions])
         for number, (images, ids) in enumerate(portions):
@@ -69,7 +79,7 @@ class Step:
         return self._reported(found)
 
     @torch.no_grad()
-    def losses(self, portion: Portion) -> tuple[dict[str, float], Tensor]:
+    def losses(self, portion: Portion, entities: Tensor | None = None) -> tuple[dict[str, float], Tensor]:
         """Return the losses of a batch without gradients, and all processes' image features (n, dim)."""
         with self._autocast(portion[0].device):
             images, texts, captioning = self.towers(*portion)
@@ -79,6 +89,8 @@ class Step:
         found = {"contrastive": self.objective.contrast(features, self.world.gather(texts, sizes), own, self.model)}
         total = int(self.world.sum(torch.tensor(real_tokens(portion[1]), device=images.device)))
         found["captioning"] = (images.new_zeros(()) if captioning is None else captioning) / total
+        if self.graph is not None and entities is not None:
+            found["graph"] = self.graph(features, self.world.gather(entities.to(images.device), sizes), own, None)
         return self._reported(found), features
 
     @torch.no_grad()
@@ -88,21 +100,26 @@ class Step:
             features: Tensor = self.towers(None, tokens)[1]
         return features
 
-    def _contrast(self, outputs: Sequence[Output]) -> tuple[dict[str, Tensor], list[Tensor]]:
-        """Return this process's part of the contrastive loss, and the whole's gradient by its own features."""
+    def _contrast(
+        self, outputs: Sequence[Output], entities: Tensor | None, place: tuple[int, ...]
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Return this process's part of each contrastive loss, and the whole's gradient by its own features."""
         images = torch.cat([output[0].detach() for output in outputs])
         sides = [images, torch.cat([output[1].detach() for output in outputs])]
         sizes = self.world.sizes(len(sides[0]), sides[0].device)
         own = self._own(sizes)
         leaves = [self.world.gather(side, sizes).requires_grad_() for side in sides]
-        loss = self.objective.contrast(leaves[0], leaves[1], own, self.model)
-        weighted = self.objective.contrastive_weight * loss
-        torch.autograd.backward(weighted)
-        for parameter in scales(self.model):
+        found = {"contrastive": self.objective.contrast(leaves[0], leaves[1], own, self.model)}
+        if self.graph is not None and entities is not None:
+            owners = self.world.gather(entities.to(images.device), sizes)
+            found["graph"] = self.graph(leaves[0], owners, own, place)
+        torch.autograd.backward(self._weighted(found))
+        beside = scales(self.model) + ([] if self.graph is None else list(self.graph.parameters()))
+        for parameter in beside:
             if parameter.grad is not None:
                 parameter.grad = self.world.sum(parameter.grad)
         slopes = [self.world.sum(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)[own] for leaf in leaves]
-        return {"contrastive": loss.detach()}, slopes
+        return {name: loss.detach() for name, loss in found.items()}, slopes
 
     def _back(self, output: Output, slopes: Sequence[Tensor], total: int) -> Tensor:
         """Go back through the towers; returns the sum of the portion's caption losses."""
@@ -121,14 +138,20 @@ class Step:
         start = sum(sizes[: self.world.rank])
         return slice(start, start + sizes[self.world.rank])
 
+    def _weighted(self, losses: Mapping[str, Tensor]) -> Tensor:
+        weights = {
+            "contrastive": self.objective.contrastive_weight,
+            "captioning": self.objective.captioning_weight,
+            "graph": 0.0 if self.graph is None else self.graph.weight,
+        }
+        return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+
     def _reported(self, found: dict[str, Tensor]) -> dict[str, float]:
-        objective = self.objective
-        contrastive, captioning = self.world.sum(torch.stack([found["contrastive"], found["captioning"]])).tolist()
-        loss = objective.contrastive_weight * contrastive
-        if not objective.captioning_weight:
-            return {"contrastive": contrastive, "loss": loss}
-        loss += objective.captioning_weight * captioning
-        return {"contrastive": contrastive, "captioning": captioning, "loss": loss}
+        losses = dict(zip(found, self.world.sum(torch.stack(list(found.values()))), strict=True))
+        if not self.objective.captioning_weight:
+            del losses["captioning"]
+        losses["loss"] = self._weighted(losses)
+        return {name: float(loss) for name, loss in losses.items()}
 
     def _autocast(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, self.precision or torch.bfloat16, enabled=self.precision is not None)
