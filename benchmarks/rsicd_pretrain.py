@@ -30,7 +30,7 @@ from chorograph.area.folder import Area
 from chorograph.metrics.captions import cider_d, distinct, tokenize
 from chorograph.metrics.retrieval import belonging, best_ranks, recalls
 from chorograph.models.checkpoint import load_checkpoint
-from chorograph.models.decoding import generate
+from chorograph.models.decoding import caption_evidence, generate
 from chorograph.models.openclip import OpenClipEncoder
 from chorograph.models.registry import load_encoder
 from chorograph.pretrain.pairs import assign_roles
@@ -146,11 +146,15 @@ def main() -> None:
         model = OpenClipEncoder(str(asked.checkpoint), loaded)
         features = model.encode(pixels)
         texts, pairs = belonging(wanted)
-        scores = recalls(best_ranks(features[held], model.encode_texts(texts), pairs))
+        text_features = model.encode_texts(texts)
+        scores = recalls(best_ranks(features[held], text_features, pairs))
+        logits = float(loaded.model.logit_scale.detach().exp()) * features[held] @ text_features.T
+        both = (logits + caption_evidence(loaded, [pixels[row] for row in held], texts)).astype(np.float32)
         written = generate(loaded, [pixels[row] for row in held])
         own = nearest(features[train], known, features[held])
         found["coca"] = {
             **scores,
+            "contrast_and_decoder": recalls(best_ranks(both, np.eye(len(texts), dtype=np.float32), pairs)),
             "cider": cider(written, wanted),
             "nearest_by_its_own_features_cider": cider(own, wanted),
             "distinct_2": distinct([tokenize(text) for text in written], 2),

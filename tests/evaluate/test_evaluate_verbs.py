@@ -133,6 +133,14 @@ def test_duplicates_are_shared_or_stand_alone(data: Path, models: dict[str, str]
     assert shared["config"]["duplicates"] == "shared"
 
 
+def test_a_coca_may_ask_its_decoder_too(data: Path, models: dict[str, str], tmp_path: Path) -> None:
+    words = ["--data", data / "rsitmd", "--decoder"]
+    call("evaluate", "retrieval", "--model", models["urbanclip"], *words, "--out", tmp_path / "coca")
+    alone, together = json.loads((tmp_path / "coca" / "scores.json").read_text())["rows"]
+    assert (alone["name"], together["name"]) == ("retrieval", "contrast and decoder")
+    assert together["scores"].keys() == alone["scores"].keys()
+
+
 def test_a_probe_learns_what_is_in_the_images(tmp_path: Path) -> None:
     tiny.write_classes(tmp_path / "set", ["red", "green", "blue"], 20)
     shutil.copy(tmp_path / "set" / "red" / "red_0.jpg", tmp_path / "set" / "red" / "again.jpg")
@@ -200,6 +208,7 @@ def test_a_checkpoint_says_what_it_was_trained_on(tmp_path: Path, monkeypatch: p
         ("zero-shot --model MODEL --data DATA/nowhere --out OUT", 1, "is not a folder"),
         ("zero-shot --model MODEL --data DATA/AID/Airport --out OUT", 1, "no class folders"),
         ("retrieval --model MODEL --data DATA/AID --out OUT", 1, "holds no caption file"),
+        ("retrieval --model MODEL --data DATA/rsitmd --decoder --out OUT", 1, "has no decoder"),
         ("zero-shot --model open_clip:tiny-clip/nowhere.pt --data DATA/AID --out OUT", 2, "there is no tag"),
         ("probe --model colour --data DATA/AID --out OUT --test-share 2", 1, "test share between 0 and 1"),
         ("probe --model colour --data DATA/AID --out OUT --test-share 0.99", 1, "cannot be parted"),

@@ -19,7 +19,7 @@ _TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "la
 CONFIGS = {
     "tiny-clip": {"embed_dim": 16, "vision_cfg": _VISION, "text_cfg": _TEXT},
     "tiny-coca": {
-        "embed_dim": 16,
+        "embed_dim": 32,
         "vision_cfg": {**_VISION, "attentional_pool": True, "attn_pooler_queries": 4, "attn_pooler_heads": 2,
                        "output_tokens": True},
         "text_cfg": {**_TEXT, "context_length": 76, "embed_cls": True, "output_tokens": True},

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from chorograph.area.errors import InputError
-from chorograph.models.decoding import _draw, generate
+from chorograph.models.decoding import _draw, caption_evidence, generate
 from chorograph.models.openclip import ImageTextModel, new_model
 from chorograph.pretrain.objectives import CocaObjective
 
@@ -41,6 +41,24 @@ def test_a_model_says_what_it_has_learnt() -> None:
     assert generate(loaded, []) == []
 
 
+def test_evidence_is_the_likelihood_that_open_clip_gives() -> None:
+    loaded = _trained()
+    texts = [*_CAPTIONS, "a red ponds"]
+    found = caption_evidence(loaded, _images(), texts)
+    model, logarithm = loaded.model.eval(), np.empty((2, 3))
+    for row, image in enumerate(_images()):
+        pixels = loaded.preprocessing.normalise(loaded.preprocessing.batch([image]))
+        for column, text in enumerate(texts):
+            with torch.inference_mode():
+                out = model(pixels, loaded.tokenizer([text]))
+            logits = out["logits"][0].log_softmax(-1)
+            real = out["labels"][0] != 0
+            logarithm[row, column] = logits.gather(-1, out["labels"][0][:, None])[real].sum()
+    expected = logarithm - np.log(np.exp(logarithm).mean(0))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert (found[:, :2].argmax(0) == [0, 1]).all()
+
+
 def test_nucleus_sampling_draws_from_the_nucleus_only() -> None:
     logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]])).expand(2000, -1)
     drawn = _draw(logits, 0.7, torch.Generator().manual_seed(0))
@@ -52,3 +70,5 @@ def test_nucleus_sampling_draws_from_the_nucleus_only() -> None:
 def test_a_clip_cannot_write() -> None:
     with pytest.raises(InputError, match="decoder"):
         generate(new_model("clip-small", seed=0, captions=_CAPTIONS), _images())
+    with pytest.raises(InputError, match="decoder"):
+        caption_evidence(new_model("clip-small", seed=0, captions=_CAPTIONS), _images(), _CAPTIONS)

@@ -55,6 +55,9 @@ class RetrievalConfig(_PartConfig):
         help="equal captions and images: shared (a caption is right for all its images), or separate, as published",
         choices=("shared", "separate"),
     )
+    decoder: bool = setting(
+        False, help="of a CoCa: score pairs also by contrast and the decoder's likelihood of the caption together"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

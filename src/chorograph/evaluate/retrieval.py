@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from chorograph.area.errors import InputError
+from chorograph.area.images import read_rgb
 from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.evaluate.encoding import Encoded
 from chorograph.evaluate.zero_shot import PUBLISHED, encode_distinct
 from chorograph.metrics.regression import BlockBootstrap, Estimate
 from chorograph.metrics.retrieval import belonging, best_ranks, recall_intervals
+from chorograph.models.coca import is_coca
+from chorograph.models.decoding import caption_evidence
 from chorograph.models.registry import ImageTextEncoder
 
 
@@ -16,6 +22,7 @@ def evaluate_retrieval(
     ledger: Ledger,
     *,
     shared: bool = True,
+    decoder: bool = False,
     seed: int = 0,
     progress: Progress = silent,
 ) -> dict[str, dict[str, Estimate]]:
@@ -24,7 +31,9 @@ def evaluate_retrieval(
     With `shared`, files of the same bytes are one image, and a caption that several images bear is right for all of
     them. Without, every file and every row of captions stands for itself, and its copies elsewhere are wrong answers
     that tie with it: against the model in the row `retrieval`, at random in `published arithmetic`, which is what a
-    library's sorting comes to. Both kinds of duplicates are counted.
+    library's sorting comes to. Both kinds of duplicates are counted. With `decoder`, a further row scores a pair by the
+    contrastive logit and the evidence of a CoCa's decoder together, without any weight to choose; `InputError` for a
+    model that has none.
     """
     captions: dict[str, list[str]] = {}
     for number, (example, digest) in enumerate(zip(encoded.examples, encoded.sha256, strict=True)):
@@ -39,11 +48,20 @@ def evaluate_retrieval(
     ledger.count("captions of several images", len(said) - within - len(set(said)))
     ledger.count("identical images", len(encoded.examples) - len(first))
     text_features = encode_distinct(encoder, texts, progress=progress)
-    ranks, bootstrap = (
-        best_ranks(encoded.vectors[rows], text_features, pairs, count_ties=not shared),
-        BlockBootstrap(seed=seed),
-    )
+    bootstrap = BlockBootstrap(seed=seed)
+    ranks = best_ranks(encoded.vectors[rows], text_features, pairs, count_ties=not shared)
     found = {"retrieval": recall_intervals(ranks, pairs, bootstrap)}
     if not shared:
         found[PUBLISHED] = recall_intervals(ranks, pairs, bootstrap, ties_at_random=True)
+    if decoder:
+        loaded = getattr(encoder, "loaded", None)
+        if loaded is None or not is_coca(loaded.model):
+            raise InputError(f"{encoder.name} has no decoder that could judge captions; leave --decoder away")
+        images = [read_rgb(encoded.examples[row].file) for row in rows]
+        evidence = caption_evidence(loaded, images, texts, progress=progress)
+        scale = float(loaded.model.logit_scale.detach().exp())
+        scores = (scale * encoded.vectors[rows] @ text_features.T + evidence).astype(np.float32)
+        # Scores are features by which each text has a direction of its own.
+        ranks = best_ranks(scores, np.eye(len(texts), dtype=np.float32), pairs, count_ties=False)
+        found["contrast and decoder"] = recall_intervals(ranks, pairs, bootstrap)
     return found

@@ -55,7 +55,9 @@ def retrieval(config: RetrievalConfig, progress: Progress) -> Outcome:
         encoder = load_image_text_encoder(config.model, config.device)
         encoded = encode_examples(encoder, examples, ledger, skip_bad=config.skip_bad, progress=progress)
         shared = config.duplicates == "shared"
-        rows = evaluate_retrieval(encoder, encoded, ledger, shared=shared, seed=config.seed, progress=progress)
+        rows = evaluate_retrieval(
+            encoder, encoded, ledger, shared=shared, decoder=config.decoder, seed=config.seed, progress=progress
+        )
         seen = read_seen(config.seen, config.model, ledger, progress)
         facts = {"part": _part(config), "duplicates": config.duplicates}
         result = account("retrieval", encoder, encoded, config.data, rows, ledger, seen=seen, **facts)

@@ -1,19 +1,27 @@
-"""Captions from a CoCa, greedy or by nucleus sampling; open_clip's `generate` refuses current transformers."""
+"""Captions from a CoCa, written or judged; open_clip's own `generate` refuses current transformers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from chorograph.area.errors import InputError
-from chorograph.models.coca import PAD, encode_text, is_coca
+from chorograph.area.stage import Progress, silent
+from chorograph.models.coca import PAD, decode, encode_text, is_coca, trim
 from chorograph.models.openclip import ImageTextModel
 from chorograph.models.preprocessing import Pixels
 
 _BATCH = 32
+#: Texts that are judged for an image at once.
+_TEXTS = 512
+#: Tokens whose logits over the vocabulary are held at once.
+_TOKENS = 1024
 
 
 def generate(
@@ -39,6 +47,47 @@ def generate(
         written = _write(loaded, pixels, max_length, top_p, generator).tolist()
         captions.extend(_to_text(loaded.tokenizer, ids) for ids in written)
     return captions
+
+
+@torch.inference_mode()
+def caption_evidence(
+    loaded: ImageTextModel, images: Sequence[Pixels], texts: Sequence[str], *, progress: Progress = silent
+) -> NDArray[np.float32]:
+    """Return (n, m): how much likelier the decoder finds each of m texts for each of n images than for an image drawn.
+
+    ln p(text | image) less the logarithm of its mean over the images given: an estimate of the pointwise mutual
+    information, as the contrastive logit is one (van den Oord et al. 2018, equation 5), so that the two may be added.
+    Raises `InputError` where the model has no decoder.
+    """
+    if not is_coca(loaded.model):
+        raise InputError(f"{loaded.architecture} has no decoder that could judge captions; this needs a CoCa")
+    model: Any = loaded.model.eval()
+    found = np.empty((len(images), len(texts)), dtype=np.float32)
+    parts = torch.split(trim(model, loaded.tokenizer(list(texts))).to(loaded.device), _TEXTS)
+    read: list[Any] = [encode_text(model, part).tokens for part in parts]
+    for row, image in enumerate(images):
+        pixels = loaded.preprocessing.normalise(loaded.preprocessing.batch([image]), loaded.device)
+        _, seen = model._encode_image(pixels)
+        scores = []
+        for part, embedded in zip(parts, read, strict=True):
+            hidden = decode(model.text_decoder, seen.expand(len(part), -1, -1), embedded[:, :-1])
+            labels = part[:, 1:]
+            scores.append(-_sums(hidden, model.text_decoder.text_projection, labels))
+        found[row] = torch.cat(scores).cpu().numpy()
+        progress("judging captions by the decoder", row + 1, len(images))
+    return found - np.logaddexp.reduce(found, axis=0, keepdims=True) + np.float32(np.log(len(images)))
+
+
+def _sums(hidden: Tensor, projection: Tensor, labels: Tensor) -> Tensor:
+    """Return each text's sum of the cross-entropies of its real labels (n, length); never all logits at once."""
+    real = labels != PAD
+    losses = [
+        functional.cross_entropy((some @ projection).float(), wanted, reduction="none")
+        for some, wanted in zip(torch.split(hidden[real], _TOKENS), torch.split(labels[real], _TOKENS), strict=True)
+    ]
+    sums = torch.zeros(labels.shape, device=labels.device)
+    sums[real] = torch.cat(losses)
+    return sums.sum(1)
 
 
 @torch.inference_mode()
