@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from chorograph.models.coca import build, trim
 from chorograph.pretrain.objectives import ClipObjective, CocaObjective, Objective, SiglipObjective, Towers, with_bias
+from chorograph.pretrain.parallel import blocks
 from chorograph.pretrain.step import Portion, Step
 
 _VOCABULARY = 60
@@ -144,3 +146,14 @@ def test_bfloat16_gives_about_the_same_loss() -> None:
     expected = step_of(model, CocaObjective()).backward(portions(model, images, tokens, 1))["loss"]
     found = step_of(model, CocaObjective(), precision=torch.bfloat16).backward(portions(model, images, tokens, 1))
     assert found["loss"] == pytest.approx(expected, rel=2e-2)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_blocks_give_the_same_losses_and_gradients() -> None:
+    images, tokens = batch()
+    models = [build(tiny(), 0), build(tiny(), 0)]
+    for block in blocks(models[1]):
+        block.compile(dynamic=True)
+    losses = [step_of(model, CocaObjective()).backward([(images, trim(model, tokens))]) for model in models]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert_same_gradients(models[1], models[0], 1e-4)
