@@ -17,10 +17,10 @@ from chorograph.area.errors import ChorographError, InputError, MissingExtraErro
 from chorograph.area.folder import Area
 from chorograph.area.stage import Ledger
 from chorograph.models import coca
-from chorograph.models.adapters import load_adapter
 from chorograph.models.checkpoint import load_checkpoint, load_checkpoint_encoder
 from chorograph.models.coca import PAD
 from chorograph.models.openclip import ImageTextModel, new_model
+from chorograph.models.registry import images_seen, load_encoder
 from chorograph.pretrain.config import PretrainConfig
 from chorograph.pretrain.feed import Batch
 from chorograph.pretrain.loop import Training, augment, rate_factor, validate, warm_up_steps
@@ -294,16 +294,14 @@ def test_adapters_are_trained_apart_and_merged_where_they_can_be(colours: Area, 
     trained = sum(ledger.counts[name] for name in ledger.counts if name.startswith("parameters trained"))
     assert 0 < trained < sum(tensor.numel() for tensor in old.values()) / 10
     folder = result.folder.with_name(f"{result.folder.name}.adapter")
-    assert {path.name for path in folder.iterdir()} == {"adapter.safetensors", "adapter.json"}
+    assert {path.name for path in folder.iterdir()} == {"adapter.safetensors", "adapter.json", "seen.txt"}
     if kind == "prefix":
         assert not changed
         assert any("cannot be merged" in warning for warning in ledger.warnings)
-    else:
-        assert changed
-        # The base with the adapter computes what the merged weights do.
-        base = load_checkpoint(kept)
-        load_adapter(base.model, folder)
-        pixels = _pairs(base).images.read(np.arange(4))[0]
-        with torch.inference_mode():
-            found = base.encode_pixels(pixels)
-            torch.testing.assert_close(found, result.loaded.encode_pixels(pixels), rtol=1e-4, atol=1e-5)
+    images = [colours.read_image(uri) for uri in colours.images["uri"].iloc[[0, 1, 2, 8]]]
+    with_adapter, written = (load_encoder(name) for name in (f"adapter:{folder}", str(result.folder)))
+    assert images_seen(with_adapter.name) == images_seen(written.name) != set()
+    assert (with_adapter.fingerprint == written.fingerprint) == (kind == "bitfit")  # the same tensors of the same names
+    # Merged, the written weights compute what the base with the adapter does; what cannot be merged, they are without.
+    same = np.allclose(with_adapter.encode(images), written.encode(images), rtol=1e-4, atol=1e-5)
+    assert same == (kind != "prefix")

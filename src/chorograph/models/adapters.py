@@ -102,7 +102,10 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save_adapter(folder: Path, model: nn.Module, adapter: Adapter, base: str = "") -> None:
-    """Write the adapter alone: its tensors as safetensors, and its settings; `base` says what it belongs to."""
+    """Write the adapter alone: its tensors as safetensors, and its settings.
+
+    `base` is the model that it belongs to: an encoder's name, or that of a checkpoint folder beside `folder`.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in adapter_state(model).items()}
     with atomic_path(folder / _WEIGHTS) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
@@ -111,9 +114,7 @@ def save_adapter(folder: Path, model: nn.Module, adapter: Adapter, base: str = "
 
 def load_adapter(model: nn.Module, folder: Path) -> Adapter:
     """Add the adapter that `folder` holds to the plain model it was trained on; `InputError` where it does not fit."""
-    settings = read_json(folder / _SETTINGS)
-    if not isinstance(settings, dict) or settings.pop("format", None) != FORMAT:
-        raise InputError(f"{folder / _SETTINGS} does not describe an adapter ({FORMAT})")
+    settings = _settings(folder)
     settings.pop("base", None)
     try:
         adapter = Adapter(**{**settings, "towers": tuple(settings["towers"])})
@@ -130,6 +131,22 @@ def load_adapter(model: nn.Module, folder: Path) -> Adapter:
         raise InputError(f"{folder} is the adapter of another model: {len(wrong)} tensors differ, {wrong[0]} first")
     model.load_state_dict(tensors, strict=False)
     return adapter
+
+
+def base_of(folder: Path) -> str:
+    """Return the encoder's name of the model that an adapter was trained on; `InputError` where it has none."""
+    base = str(_settings(folder).get("base", ""))
+    if not base:
+        raise InputError(f"{folder} was trained on a model that was never saved; use the checkpoint beside it")
+    beside = folder.parent / base
+    return str(beside) if (beside / "config.json").is_file() else base
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    settings = read_json(folder / _SETTINGS)
+    if not isinstance(settings, dict) or settings.pop("format", None) != FORMAT:
+        raise InputError(f"{folder / _SETTINGS} does not describe an adapter ({FORMAT})")
+    return settings
 
 
 def merge_adapter(model: nn.Module) -> None:

@@ -153,7 +153,7 @@ def resolve(name: str) -> str:
 
 def images_seen(name: str) -> set[str]:
     """Return the SHA-256 of the images that the checkpoints in an encoder's name say they were trained on."""
-    lists = [Path(part.removesuffix(BF16)) / SEEN for part in name.split("+")]
+    lists = [Path(part.removesuffix(BF16).removeprefix("adapter:")) / SEEN for part in name.split("+")]
     return {sha256 for path in lists if path.is_file() for sha256 in path.read_text(encoding="ascii").split()}
 
 
@@ -219,6 +219,19 @@ def _knowcl(argument: str, device: str) -> ImageEncoder:
     return load_aligned(folder, None if under is None else load_encoder(under, device))
 
 
+def _adapter(argument: str, device: str) -> ImageEncoder:
+    try:
+        from chorograph.models.adapters import base_of, load_adapter
+    except ImportError as error:
+        raise MissingExtraError.of("models", error) from error
+    folder = Path(argument)
+    encoder: Any = load_image_text_encoder(base_of(folder), device)
+    load_adapter(encoder.loaded.model, folder)
+    encoder.loaded.model.to(device).requires_grad_(False)
+    adapted: ImageEncoder = replace(encoder, name=f"adapter:{argument}")
+    return adapted
+
+
 def _checkpoint(name: str, device: str) -> ImageEncoder:
     try:
         from chorograph.models.checkpoint import load_checkpoint_encoder
@@ -249,6 +262,9 @@ ENCODERS.add(
     _knowcl,
     "knowcl:FOLDER, an image tower aligned with a knowledge graph by `chorograph graph align`",
     paper="Liu et al. 2023, Knowledge-infused contrastive learning for urban imagery-based socioeconomic prediction",
+)
+ENCODERS.add(
+    "adapter", _adapter, "adapter:FOLDER, what `chorograph pretrain --adapter` left, on the model it was made for"
 )
 ENCODERS.add(
     "open_clip",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.models.checkpoint import check_target, load_checkpoint, save_checkpoint
 from chorograph.models.coca import build, is_coca
 from chorograph.models.openclip import ImageTextModel, load_open_clip, new_model
+from chorograph.models.registry import SEEN
 from chorograph.models.weights import apply_weights, read_weights
 from chorograph.pretrain.config import PretrainConfig, is_shards
 from chorograph.pretrain.loop import History, Training, together
@@ -141,11 +143,13 @@ class Adapted:
 
         folder = config.out.with_name(f"{config.out.name}.adapter")
         if write:
-            save_adapter(folder, loaded.model, self.adapter, base=str(config.init or config.model))
+            save_adapter(folder, loaded.model, self.adapter, base=_base(config))
         try:
             merge_adapter(loaded.model)
         except InputError as error:
-            ledger.warnings.append(f"{error}; {config.out} holds the model without it, {folder} the adapter")
+            if write:
+                save_adapter(folder, loaded.model, self.adapter, base=config.out.name)
+            ledger.warnings.append(f"{error}; {config.out} holds the model without it, adapter:{folder} is both")
             loaded = replace(loaded, model=build(loaded.config, config.seed))
             loaded.model.load_state_dict(self.base)
             loaded.model.eval()
@@ -205,6 +209,8 @@ def _pretrain(
     ledger.facts["last epoch"] = history[-1]
     if world.first:
         _write(corpus, config, loaded, objective, ledger, history, pairs, how, lr, time.perf_counter() - started)
+        if adapted is not None and (config.out / SEEN).is_file():
+            shutil.copyfile(config.out / SEEN, config.out.with_name(f"{config.out.name}.adapter") / SEEN)
         resume.clear()
     world.wait()
     return PretrainResult(config.out, loaded, history, how)
@@ -227,6 +233,16 @@ def _write(
     }
     card = _card(corpus, loaded, facts, history)
     save_checkpoint(config.out, loaded, facts=facts, card=card, history=history, seen=_hashes(corpus, pairs))
+
+
+def _base(config: PretrainConfig) -> str:
+    """Return the encoder's name of the model that a run begins with; empty for one from scratch."""
+    if config.init is not None and config.init.is_dir():
+        return str(config.init)
+    name = config.model if config.model.startswith("open_clip:") else f"open_clip:{config.model}"
+    if config.init is not None:
+        return f"{name}/{config.init}"
+    return name if "/" in name else ""
 
 
 def _graph(corpus: Corpus, config: PretrainConfig, pairs: Pairs, loaded: ImageTextModel) -> GraphContrast | None:
