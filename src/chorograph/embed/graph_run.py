@@ -19,13 +19,12 @@ from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.embed.graph_training import (
     Training,
     encode,
-    graph_both,
     rank_facts,
     train_compgcn,
     train_tucker,
 )
-from chorograph.graph.facts import Graph, Indices
-from chorograph.graph.inverses import hold_out, inverse_of, without_regions
+from chorograph.graph.facts import Graph, Indices, both_ways
+from chorograph.graph.inverses import hold_out, inverse_of, leaking, without_regions
 from chorograph.graph.vectors import GraphEmbeddings
 from chorograph.metrics.links import KnownTails, link_scores
 from chorograph.models.compgcn import CompGcn
@@ -92,12 +91,14 @@ def embed_graph(area: Area, config: GraphEmbedConfig, ledger: Ledger, progress: 
     # After an inductive run regions are told by all their facts again, but for those that are tested.
     restores = config.inductive is not None and config.model == "CompGCN"
     told = parts.train if not restores else _without(graph, parts.test, parts.removed)
+    given_away = leaking(told, parts.test, partner, graph.number_of_entities)
+    ledger.count("tested facts that training knows", int(given_away.sum()))
     learnt = _learn(graph, parts.train, told, config, progress)
     relations = graph.number_of_relations
     if len(parts.test):
         drawn = np.random.default_rng(config.seed).permutation(len(parts.test))[:_RANKED]
-        known = KnownTails.of(graph_both(graph.facts, relations), 2 * relations)
-        both = graph_both(parts.test[drawn], relations)
+        known = KnownTails.of(both_ways(graph.facts, relations), 2 * relations)
+        both = both_ways(parts.test[drawn], relations)
         scores = link_scores(rank_facts(learnt, both, known))
         ledger.facts["link_prediction"] = {name: round(value, 4) for name, value in scores.items()}
         ledger.facts["link_prediction"]["ranked"] = len(both)
@@ -132,7 +133,7 @@ def _learn(graph: Graph, train: Indices, told: Indices, config: GraphEmbedConfig
     how = Training(config.epochs, config.batch_size, config.lr, config.seed)
     relations = graph.number_of_relations
     if config.model == "TuckER":
-        both = graph_both(train, relations)
+        both = both_ways(train, relations)
         model = train_tucker(
             both, graph.number_of_entities, 2 * relations, config.dim, config.candidates, how, progress
         )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from chorograph.area.errors import ChorographError
 from chorograph.area.stage import Progress, silent
-from chorograph.graph.facts import Graph, Indices
+from chorograph.graph.facts import Graph, Indices, both_ways
 from chorograph.graph.neighbours import Neighbours
 from chorograph.metrics.links import KnownTails, filtered_ranks
 from chorograph.models.compgcn import CompGcn, as_edges, directed
@@ -139,7 +139,7 @@ def train_compgcn(
     optimiser = torch.optim.Adam(model.parameters(), lr=how.lr, fused=True)
     both, weight = directed(facts, graph.number_of_entities, relations, compat=compat)
     neighbours = Neighbours.of(both, graph.number_of_entities, weight)
-    known = KnownTails.of(graph_both(facts, relations), 2 * relations)
+    known = KnownTails.of(both_ways(facts, relations), 2 * relations)
     learnt = np.zeros(len(both), dtype=bool)
     shape = tuple(max(fan_out // _BEYOND**hop, 1) for hop in range(len(tower.layers)))
     steps = -(-len(facts) // how.batch_size) * how.epochs
@@ -149,7 +149,7 @@ def train_compgcn(
         for chosen in _batches(np.arange(len(facts)), how.batch_size, rng):
             learnt[:] = False
             learnt[np.r_[chosen, chosen + len(facts)]] = True
-            batch = graph_both(facts[chosen], relations)
+            batch = both_ways(facts[chosen], relations)
             # One direction of each fact, drawn: over the epochs both are learnt.
             batch = batch[np.arange(len(chosen)) + len(chosen) * rng.integers(0, 2, len(chosen))]
             wrong = np.unique(rng.choice(batch[:, 2], min(len(batch), _WRONG), replace=False))
@@ -181,12 +181,6 @@ def encode(model: CompGcnLinks, facts: Indices, relations: int, *, compat: bool 
     with torch.no_grad():
         entities, kinds = model.tower(model.inputs(), as_edges(both, weight, relations))
     return entities, kinds
-
-
-def graph_both(facts: Indices, relations: int) -> Indices:
-    """Return facts and their inverses, (tail, relation + `relations`, head)."""
-    head, relation, tail = facts.T
-    return np.concatenate([facts, np.stack([tail, relation + relations, head], axis=1)])
 
 
 def rank_facts(model: Any, test: Indices, known: KnownTails) -> NDArray[np.float64]:

@@ -11,12 +11,13 @@ from chorograph.area.errors import InputError
 from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.embed.run import device_of
 from chorograph.embed.vectors import Embeddings
+from chorograph.models.lsa import LatentSemanticAnalysis
 from chorograph.models.registry import load_text_encoder
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
 
-#: Captions that are encoded together, where the encoder takes them in parts.
+#: Captions that are encoded between two notes of progress.
 _BATCH = 256
 
 
@@ -46,7 +47,7 @@ def embed_captions(
         raise InputError(f"{area.path} has no captions of {view} images; `chorograph caption` writes some")
     encoder = load_text_encoder(model, device_of(device), seed=seed)
     distinct = sorted(set(captions["caption"]))
-    if hasattr(encoder, "components"):  # learnt from all texts at once
+    if isinstance(encoder, LatentSemanticAnalysis):  # learnt from all texts at once
         vectors = encoder.encode_texts(distinct)
     else:
         parts = []

@@ -109,15 +109,6 @@ class Graph:
         found = pd.Index(self.region_ids[held]).get_indexer(pd.Index(region_ids))
         return np.where(found >= 0, numbers[found] if len(numbers) else -1, -1).astype(np.int64)
 
-    def both_ways(self) -> Indices:
-        """Return the facts, then their inverses (tail, relation + k, head): twice as many rows.
-
-        The inverse runs from tail to head; the published code of KnowCL writes (tail, inverse, tail), a self-loop that
-        carries nothing back.
-        """
-        head, relation, tail = self.facts.T
-        return np.concatenate([self.facts, np.stack([tail, relation + self.number_of_relations, head], axis=1)])
-
     def kinds_of_relations(self) -> pd.DataFrame:
         """Return how many facts of each relation connect which kinds: relation, head_kind, tail_kind, facts."""
         head, relation, tail = self.facts.T
@@ -125,3 +116,13 @@ class Graph:
             {"relation": self.relations[relation], "head_kind": self.kinds[head], "tail_kind": self.kinds[tail]}
         )
         return frame.value_counts(sort=False).rename("facts").reset_index()
+
+
+def both_ways(facts: Indices, relations: int) -> Indices:
+    """Return facts (n, 3), then their inverses (tail, relation + `relations`, head): twice as many rows.
+
+    The inverse runs from tail to head; the published code of KnowCL writes (tail, inverse, tail), a self-loop that
+    carries nothing back.
+    """
+    head, relation, tail = facts.T
+    return np.concatenate([facts, np.stack([tail, relation + relations, head], axis=1)])
