@@ -275,12 +275,22 @@ def test_the_mlp_has_the_published_number_of_parameters() -> None:
         {"probe": "boosting"},
         {"probe": "stack"},
         {"probe": "ridge", "kriging": True, "modalities": "image,location"},
-        {"probe": "ridge", "pooling": "attention"},
     ],
 )
 def test_every_probe_finds_what_imagery_knows(tmp_path: Path, settings: dict[str, Any]) -> None:
     area, embeddings = _area(tmp_path / "area")
     assert _predict(area, embeddings, **settings).r2 > 0.6
+
+
+def test_attention_says_what_it_weighed(tmp_path: Path) -> None:
+    area, embeddings = _area(tmp_path / "area")
+    result = _predict(area, embeddings, probe="ridge", pooling="attention")
+    assert result.r2 > 0.6
+    weights = result.tables["tile_weights"].set_index("image_id")
+    assert set(weights.columns) == {"region_id", "weight"}
+    region_of = area.images.set_index("image_id")["region_id"]
+    assert (weights["region_id"] == region_of.reindex(weights.index)).all()
+    assert weights.groupby("region_id")["weight"].sum().to_numpy() == pytest.approx(1)
 
 
 def test_the_settings_name_every_probe_and_interval() -> None:

@@ -48,7 +48,10 @@ class PooledTiles:
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
-            raise InputError(f"tiles can be explained under pooling {' or '.join(POOLINGS)}, not {self.pooling!r}")
+            raise InputError(
+                f"tiles can be explained under pooling {' or '.join(POOLINGS)}, not {self.pooling!r}; what attention "
+                "weighed is in tile_weights.csv of the run"
+            )
 
     def of(self, region: int) -> NDArray[np.int64]:
         """Return the rows of a region's tiles."""

@@ -19,7 +19,7 @@ from chorograph.metrics.regression import BlockBootstrap
 from chorograph.models.registry import resolve
 from chorograph.predict import modalities
 from chorograph.predict.ablation import ablate
-from chorograph.predict.attention import Tiles, with_attention
+from chorograph.predict.attention import Tiles, tile_weights, with_attention
 from chorograph.predict.baselines import BASELINES, Baseline
 from chorograph.predict.config import GRAPH_PARTS, MODALITIES, STANDARD, STREET, PredictConfig
 from chorograph.predict.conformal import shift_weights
@@ -78,9 +78,12 @@ def run_predict(
     if scored_folds == 1:
         folds = _with_inner_folds(folds, area, regions[labelled], duplicates, config)
     features, make_probe = fused, probe_maker(config)
+    tables = {}
     if config.pooling == "attention" and embeddings is not None:
         tiles = Tiles.of(area.images, embeddings.image_ids, embeddings.vectors, regions["region_id"])
         features, make_probe = with_attention(fused, make_probe, tiles, seed=config.seed)
+        weights = tile_weights(tiles, labels.fitted, seed=config.seed)
+        tables["tile_weights"] = weights.assign(region_id=regions["region_id"].to_numpy(object)[weights.pop("row")])
     model = cross_fit(features, labels.fitted, folds, make_probe, progress)
     runs = {_title(config, fused): model}
     meanings = {next(iter(runs)): "the model of this run"}
@@ -122,7 +125,7 @@ def run_predict(
     support = supported(fused, labelled, folds)
     if outside := int((np.isfinite(model.predicted) & ~support).sum()):
         ledger.warnings.append(f"{outside} predicted regions resemble no training region: look at `supported`, abstain")
-    tables = {"intervals_by_place": _by_place(scoring, model, regions, groups)}
+    tables["intervals_by_place"] = _by_place(scoring, model, regions, groups)
     if config.ablate:
         tables["ablation"] = ablate(features, labels.fitted, folds, make_probe, scoring, progress)
     if config.suggest:
