@@ -47,7 +47,7 @@ def token_loss(images: Tensor, texts: Tensor, held: Tensor | None = None, *, sca
     Tokens must be of unit length. The published loss has no temperature, so that cosines of at most 1 keep it above
     ln(1 + (n - 1) exp(-2)), and reads the second direction off the transpose of the first.
     """
-    own = torch.arange(len(images))
+    own = torch.arange(len(images), device=images.device)
     forward = nn.functional.cross_entropy(token_similarity(images, texts, held) * scale, own)
     backward = nn.functional.cross_entropy((word_similarity(images, texts, held) * scale).T, own)
     return (forward + backward) / 2
@@ -55,7 +55,8 @@ def token_loss(images: Tensor, texts: Tensor, held: Tensor | None = None, *, sca
 
 def published_token_loss(images: Tensor, texts: Tensor, held: Tensor | None = None) -> Tensor:
     """Return the published form: one similarity, no temperature, its transpose for the second direction."""
-    own, similarity = torch.arange(len(images)), token_similarity(images, texts, held)
+    similarity = token_similarity(images, texts, held)
+    own = torch.arange(len(images), device=images.device)
     losses = nn.functional.cross_entropy(similarity, own) + nn.functional.cross_entropy(similarity.T, own)
     return losses / 2
 
@@ -64,7 +65,7 @@ class MultiView(nn.Module):
     """One vector (n, dim) from what is seen above and in the streets.
 
     `fusion`: `sum` adds the streets' vector, `gated` a share of it that the two decide for each number. A place without
-    street views has the vector of what is seen above, exactly.
+    street views has the vector of what is seen above, exactly. `location_hidden` 0 leaves places out.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class MultiView(nn.Module):
         super().__init__()
         self.satellite = nn.Linear(satellite, dim)
         self.street = nn.Linear(street, dim)
-        self.location = LocationEncoder(dim, location_hidden)
+        self.location = LocationEncoder(dim, location_hidden) if location_hidden else None
         self.pool = AttentionSet(dim)
         self.gate = nn.Linear(2 * dim, dim) if fusion == "gated" else None
 
@@ -85,7 +86,8 @@ class MultiView(nn.Module):
         above = self.satellite(satellite)
         seen = above.new_zeros(*held.shape, above.shape[-1])
         # Absent views go through nothing: a zero image, or the place (0, 0), would have a vector of its own.
-        seen[held] = self.street(street[held]) + self.location(places[held])
+        views = self.street(street[held])
+        seen[held] = views if self.location is None else views + self.location(places[held])
         streets = self.pool(seen, held)
         if self.gate is None:
             summed: Tensor = above + streets

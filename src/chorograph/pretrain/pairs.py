@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Protocol, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 import pandas as pd
@@ -183,8 +183,7 @@ def load_pairs(
     """
     images = area.images
     images = images[images["view"] == view].drop_duplicates("image_id")
-    captions = area.captions.sort_values(["image_id", "rank", "caption_id"])
-    held_captions = captions.groupby("image_id", sort=False)["caption"].agg(tuple)
+    held_captions = _captions(area)
     ledger.drop("image known but not held", int(images["uri"].isna().sum()))
     images = images[images["uri"].notna()]
     captioned = images["image_id"].isin(held_captions.index)
@@ -194,15 +193,22 @@ def load_pairs(
         raise InputError(f"{area.path} holds no {view} image with a caption; `chorograph caption` writes some")
     roles = assign_roles(area, images, holdout, seed)
     small = _fits(len(images), preprocessing)
-    parts = []
-    for mask in (roles.train, roles.held):
-        chosen = images[mask]
-        decode = _AreaImages(area, tuple(chosen["uri"]), preprocessing, scaled=not small)
-        ids = tuple(chosen["image_id"].astype(str))
-        pairs = Pairs(ids, OnDisk(decode, preprocessing.size), tuple(held_captions.loc[list(ids)]))
-        parts.append(_in_memory(pairs, ledger, progress) if small else pairs)
+    parts = [
+        _area_pairs(area, images[mask], held_captions, preprocessing, ledger, progress, small=small)
+        for mask in (roles.train, roles.held)
+    ]
     ledger.count("captions trained on", sum(map(len, parts[0].captions)))
     return _counted(parts, str(area.path), ledger, roles.how)
+
+
+def load_images(
+    area: Area, images: pd.DataFrame, preprocessing: Preprocessing, ledger: Ledger, progress: Progress
+) -> Pairs:
+    """Return images of an area with their captions, none where they have none, in the order of the ids."""
+    ledger.drop("image known but not held", int(images["uri"].isna().sum()))
+    held = images[images["uri"].notna()].sort_values("image_id")
+    small = _fits(len(held), preprocessing)
+    return _area_pairs(area, held, _captions(area), preprocessing, ledger, progress, small=small)
 
 
 def load_shard_pairs(
@@ -240,6 +246,29 @@ def _counted(parts: Sequence[Pairs], where: str, ledger: Ledger, how: str) -> tu
     ledger.count("images trained on", len(parts[0]))
     ledger.count("images held out", len(parts[1]))
     return parts[0], parts[1], how
+
+
+def _captions(area: Area) -> pd.Series[Any]:
+    """Return each captioned image's captions, by rank."""
+    captions = area.captions.sort_values(["image_id", "rank", "caption_id"])
+    return captions.groupby("image_id", sort=False)["caption"].agg(tuple)
+
+
+def _area_pairs(
+    area: Area,
+    images: pd.DataFrame,
+    captions: pd.Series[Any],
+    preprocessing: Preprocessing,
+    ledger: Ledger,
+    progress: Progress,
+    *,
+    small: bool,
+) -> Pairs:
+    decode = _AreaImages(area, tuple(images["uri"]), preprocessing, scaled=not small)
+    ids = tuple(images["image_id"].astype(str))
+    known = captions.to_dict()
+    pairs = Pairs(ids, OnDisk(decode, preprocessing.size), tuple(known.get(name, ()) for name in ids))
+    return _in_memory(pairs, ledger, progress) if small else pairs
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,13 @@ VERBS: dict[str, Verb] = {
             ("area",),
         ),
         Verb(
+            "pretrain-views",
+            "Train on tiles and the street views around them, fused into one vector a tile (UrbanVLP).",
+            "chorograph.pretrain.views_config:ViewsConfig",
+            "chorograph.pretrain.views:pretrain_views_stage",
+            ("area",),
+        ),
+        Verb(
             "embed",
             "Encode an area's images, each content once.",
             "chorograph.embed.config:EmbedConfig",
