@@ -23,8 +23,8 @@ from PIL import Image
 
 from chorograph.curate.packs import PackWriter
 from chorograph.curate.rows import SCHEMA, Context
-from chorograph.curate.synthetic_web import draw_aerial
 from chorograph.curate.validity import ValidImages
+from synthetic_web import draw_aerial
 
 RESULT = Path(__file__).parent / "results" / "curate_decode.json"
 ROUNDS = 11

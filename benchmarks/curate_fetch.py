@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from chorograph.curate.bad_server import KINDS, bad_server, small_image
+from bad_server import KINDS, bad_server, small_image
 from chorograph.curate.fetch import Fetch, Fetched, fetch_all
 
 RESULT = Path(__file__).parent / "results" / "curate_fetch.json"

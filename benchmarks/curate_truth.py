@@ -23,17 +23,17 @@ import pyarrow.parquet as pq
 from PIL import Image
 from scipy.stats import spearmanr
 
+from bad_server import bad_server
 from chorograph.area.folder import Area
 from chorograph.area.images import perceptual_hash, read_rgb
 from chorograph.area.stage import silent
-from chorograph.curate.bad_server import bad_server
 from chorograph.curate.captions import CaptionRules, caption_fault, caption_score, repetition, words
 from chorograph.curate.config import CurateConfig, FitDetectorConfig
 from chorograph.curate.duplicates import EmbeddingDuplicates, HashDuplicates, pack_vector
 from chorograph.curate.stage import curate, fit_a_detector
-from chorograph.curate.synthetic_web import draw_aerial, draw_portrait, make_web, precision_and_recall
 from chorograph.curate.validity import inspect_image, orientations
 from chorograph.models.registry import load_encoder
+from synthetic_web import draw_aerial, draw_portrait, make_web, precision_and_recall
 
 RESULT = Path(__file__).parent / "results" / "curate_truth.json"
 MODEL = "efficientnet-lite0"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from chorograph.curate.synthetic_web import SyntheticWeb, make_web
+from synthetic_web import SyntheticWeb, make_web
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,8 @@ from chorograph.curate.look import contact_sheet
 from chorograph.curate.pictures import Picture, read_pictures
 from chorograph.curate.plan import read_plan
 from chorograph.curate.stage import curate, decontaminate, fit_a_detector, look
-from chorograph.curate.synthetic_web import SyntheticWeb, draw_aerial, draw_portrait
 from chorograph.recipe.verbs import VERBS
+from synthetic_web import SyntheticWeb, draw_aerial, draw_portrait
 
 Filed = Callable[..., list[str]]
 Recipe = Callable[[str], Path]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bad_server import KINDS, bad_server, small_image
 from chorograph.area.errors import InputError
 from chorograph.curate.addresses import ForbiddenError, check_url, is_public
-from chorograph.curate.bad_server import KINDS, bad_server, small_image
 from chorograph.curate.fetch import Fetch, Fetched, fetch_all
 from chorograph.curate.packs import PackWriter, read_packed, read_records
 from chorograph.curate.rows import Context

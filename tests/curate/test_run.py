@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bad_server import bad_server
 from chorograph.area.check import check_area
 from chorograph.area.errors import ChorographError, InputError
 from chorograph.area.folder import Area
 from chorograph.area.stage import silent
-from chorograph.curate.bad_server import bad_server
 from chorograph.curate.config import CurateConfig
 from chorograph.curate.stage import curate
-from chorograph.curate.synthetic_web import PLANTED, SyntheticWeb, precision_and_recall
+from synthetic_web import PLANTED, SyntheticWeb, precision_and_recall
 
 COLUMNS = "columns: {lon: lon, lat: lat, captured: captured}\n"
 HELD = "columns: {lon: lon, lat: lat, captured: captured, image: image}\n"
@@ -346,7 +346,7 @@ print(*[os.environ[name] for name in {switches}])
 
 
 def test_the_random_part_of_a_run_is_only_the_seed(web: SyntheticWeb) -> None:
-    from chorograph.curate.synthetic_web import make_web
+    from synthetic_web import make_web
 
     again = make_web(originals=40, each=5)
     assert np.array_equal(again.rows["image"], web.rows["image"])

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bad_server import small_image
 from chorograph.area.errors import ImageError
 from chorograph.area.images import hashes_of_reduced, perceptual_hash, read_rgb, reduced
-from chorograph.curate.bad_server import small_image
 from chorograph.curate.packs import PackWriter
 from chorograph.curate.rows import Context
-from chorograph.curate.synthetic_web import draw_aerial
 from chorograph.curate.validity import ValidImages, decode_grey, inspect_image, orientations
+from synthetic_web import draw_aerial
 
 
 def coded(image: Image.Image, form: str = "JPEG", **settings: object) -> bytes:

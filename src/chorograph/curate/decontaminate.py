@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chorograph.area.errors import ImageError
-from chorograph.area.files import atomic_path
+from chorograph.area.files import atomic_path, sha256_bytes
 from chorograph.area.folder import MARK, Area, AreaDraft
 from chorograph.area.images import hashes_of_reduced
 from chorograph.area.stage import Progress, silent
@@ -29,17 +28,15 @@ _ORIENTATIONS = ("upright", "turned 90", "turned 180", "turned 270", "mirrored",
 
 
 @dataclass(frozen=True)
-class TestImages:
+class ForbiddenImages:
     """Images that a corpus must not hold: digests, and hashes in eight orientations."""
-
-    __test__ = False  # for pytest: this is no test
 
     names: tuple[str, ...]
     sha256: dict[str, int]
     hashes: NDArray[np.uint64]  # (n, 8)
 
 
-def read_tests(paths: Sequence[Path], drop: Callable[[str], None], progress: Progress = silent) -> TestImages:
+def read_tests(paths: Sequence[Path], drop: Callable[[str], None], progress: Progress = silent) -> ForbiddenImages:
     """Read what must not be in a corpus."""
     names: list[str] = []
     digests: dict[str, int] = {}
@@ -51,16 +48,16 @@ def read_tests(paths: Sequence[Path], drop: Callable[[str], None], progress: Pro
             except ImageError as error:
                 drop(f"test image {error.reason}")
                 continue
-            digests.setdefault(hashlib.sha256(picture.data).hexdigest(), len(names))
+            digests.setdefault(sha256_bytes(picture.data), len(names))
             names.append(f"{path.name}:{picture.name}")
             hashes.append(found)
             if len(names) % 100 == 0:
                 progress("reading test images", len(names), len(names))
-    return TestImages(tuple(names), digests, np.array(hashes, dtype=np.uint64).reshape(-1, 8))
+    return ForbiddenImages(tuple(names), digests, np.array(hashes, dtype=np.uint64).reshape(-1, 8))
 
 
 def find_contamination(
-    image_ids: Sequence[str], sha256: Sequence[str], hashes: NDArray[np.uint64], tests: TestImages, distance: int
+    image_ids: Sequence[str], sha256: Sequence[str], hashes: NDArray[np.uint64], tests: ForbiddenImages, distance: int
 ) -> pd.DataFrame:
     """Return the corpus images that are test images: image_id, test image, how, bits; the nearest where several are."""
     distinct, inverse = np.unique(np.concatenate([hashes, tests.hashes.ravel()]), return_inverse=True)
@@ -100,7 +97,7 @@ def hash_corpus(
             drop(f"image of the corpus {error.reason}")
             continue
         ids.append(image_id)
-        digests.append(hashlib.sha256(data).hexdigest())
+        digests.append(sha256_bytes(data))
         progress("hashing the corpus", done, len(held))
     return ids, digests, hashes_of_reduced(np.array(small, dtype=np.uint8).reshape(-1, 32, 32))
 

@@ -89,11 +89,11 @@ def read_detector(folder: Path) -> Detector:
     try:
         with np.load(folder / "detector.npz", allow_pickle=False) as arrays:
             mean, scale, weights, bias = (arrays[name] for name in ("mean", "scale", "weights", "bias"))
-    except (OSError, KeyError, ValueError) as error:
+        return Detector(about["model"], about["fingerprint"], mean, scale, weights, float(bias))
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{folder} holds no readable detector: {error}; make one with `curate fit-detector`"
         ) from error
-    return Detector(about["model"], about["fingerprint"], mean, scale, weights, float(bias))
 
 
 def _shares(truth: NDArray[np.int64], generator: np.random.Generator) -> list[NDArray[np.int64]]:

@@ -55,10 +55,14 @@ class TextEncoder(Encoder, Protocol):
 
 
 def relevance(images: Vectors, texts: Vectors) -> NDArray[np.float64]:
-    """Return the cosine of each image's vector and the mean of the texts' unit vectors: the published s."""
-    mean = (texts / np.linalg.norm(texts, axis=1, keepdims=True)).mean(axis=0)
-    lengths = np.linalg.norm(images, axis=1) * np.linalg.norm(mean)
-    return np.asarray(images @ mean / np.maximum(lengths, 1e-12), dtype=np.float64)
+    """Return the cosine of each image's vector and the mean of the texts' unit vectors: the published s.
+
+    In double precision, so that the score of an image does not depend on those beside it.
+    """
+    wide = images.astype(np.float64)
+    mean = (texts / np.linalg.norm(texts, axis=1, keepdims=True)).mean(axis=0, dtype=np.float64)
+    lengths = np.linalg.norm(wide, axis=1) * np.linalg.norm(mean)
+    return np.asarray(wide @ mean / np.maximum(lengths, 1e-12))
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,9 @@ class Relevance:
 
     def _score(self, encoder: Encoder, vectors: Vectors) -> NDArray[np.float64]:
         if not hasattr(encoder, "encode_texts"):
-            raise InputError(f"relevance: {self.model} has no text tower")
+            raise InputError(
+                f"relevance: {self.model} has no text tower; name a model that has one, as open_clip:NAME/TAG"
+            )
         return relevance(vectors, _texts(cast(TextEncoder, encoder), self.templates))
 
     def describe(self) -> str:

@@ -41,7 +41,7 @@ def engine(name: str, ray_address: str | None = None) -> Iterator[None]:
     if name == "native":
         if ray_address is not None:
             raise InputError("--ray-address goes with --engine ray")
-        _choose(lambda: module.set_runner_native(), "native")
+        _choose(module.set_runner_native, "native")
         yield
         return
     if ray_address is not None:

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urljoin, urlsplit
-from urllib.robotparser import RobotFileParser
 
 import aiohttp
 from PIL import Image, UnidentifiedImageError
@@ -27,6 +26,7 @@ from PIL import Image, UnidentifiedImageError
 from chorograph.area.errors import InputError
 from chorograph.curate.addresses import ForbiddenError, PublicResolver, check_url
 from chorograph.curate.packs import PackWriter, Record, read_records
+from chorograph.curate.robots import ALL, MAX_BYTES, NONE, Robots
 from chorograph.curate.rows import Context, Drop, Row
 
 AGENT = "chorograph"
@@ -34,11 +34,9 @@ AGENT = "chorograph"
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 #: Headers that say: not for machine learning (X-Robots-Tag).
 NOAI = ("noai", "noimageai")
-#: What robots.txt files said, a process: read once a host and day.
-_ROBOTS: dict[str, RobotFileParser] = {}
+#: What robots.txt files said and when, a process: read once a host and day.
+_ROBOTS: dict[str, tuple[float, Robots]] = {}
 _ROBOTS_S = 86_400
-_ALL = ["User-agent: *", "Allow: /"]
-_NONE = ["User-agent: *", "Disallow: /"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,6 @@ class Fetched:
 
     data: bytes = b""
     reason: str | None = None
-    tries: int = 1
 
 
 class _FailedError(Exception):
@@ -202,29 +199,27 @@ class _Fetcher:
         """Fetch one URL with its tries; never raises for what the other side does."""
         if url is None:
             return Fetched(reason="no URL")
-        tries = 0
-        deadline = self.rules.sample_s
         begun: list[float] = []
 
         async def attempts() -> Fetched:
-            nonlocal tries
+            tries = 0
             while True:
                 tries += 1
                 try:
-                    return Fetched(await self.attempt(url, begun), tries=tries)
+                    return Fetched(await self.attempt(url, begun))
                 except _FailedError as failed:
                     if not failed.again or tries >= self.rules.tries:
-                        return Fetched(reason=failed.reason, tries=tries)
+                        return Fetched(reason=failed.reason)
                     await asyncio.sleep(max(failed.wait_s, self.rules.wait_s * 2 ** (tries - 1)))
 
         # The clock of a sample starts with its first request: waiting politely for a busy host costs it nothing.
         task = asyncio.ensure_future(attempts())
         while not task.done():
-            left = deadline - (time.monotonic() - begun[0]) if begun else 1.0
+            left = self.rules.sample_s - (time.monotonic() - begun[0]) if begun else 1.0
             if left <= 0:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-                return Fetched(reason="time-out", tries=tries)
+                return Fetched(reason="time-out")
             await asyncio.wait([task], timeout=left)
         return task.result()
 
@@ -245,7 +240,8 @@ class _Fetcher:
             async with self.turn(host):
                 if host.failures >= max(self.rules.give_up_host_after, 2 * self.rules.per_host):
                     raise _FailedError("host given up")
-                begun or begun.append(time.monotonic())  # type: ignore[func-returns-value]
+                if not begun:
+                    begun.append(time.monotonic())
                 async with _classified(host):
                     answer = await self.ask(here, host)
             if isinstance(answer, bytes):
@@ -299,33 +295,34 @@ class _Fetcher:
         async with host.robots:
             if host.silent is not None:
                 raise _FailedError(host.silent)
-            rules = _ROBOTS.get(place)
-            if rules is None or time.time() - rules.mtime() > _ROBOTS_S:
+            read_at, robots = _ROBOTS.get(place, (-_ROBOTS_S, ALL))
+            if time.monotonic() - read_at >= _ROBOTS_S:
                 try:
                     async with _classified(host):
-                        rules = _ROBOTS[place] = await self.read_robots(host, place)
+                        robots = await self.read_robots(host, place)
                 except _FailedError as failed:
                     host.silent = failed.reason
                     raise _FailedError(failed.reason) from None
-        return rules.can_fetch(AGENT, url)
+                _ROBOTS[place] = time.monotonic(), robots
+        return robots.allows(url)
 
-    async def read_robots(self, host: _Host, url: str) -> RobotFileParser:
+    async def read_robots(self, host: _Host, url: str) -> Robots:
         """Return the rules of a host, redirects followed."""
-        rules = RobotFileParser()
         for _ in range(self.rules.max_redirects + 1):
             check_url(url, self.rules.networks)
             async with self.turn(host), self.session.get(url, allow_redirects=False) as response:
                 if 300 <= response.status < 400 and "Location" in response.headers:
                     url = urljoin(url, response.headers["Location"])
                     continue
-                if response.status == 200:
-                    text = await response.content.read(500_000)
-                    rules.parse(text.decode("utf-8", errors="replace").splitlines())
-                else:
-                    rules.parse(_ALL if response.status < 500 else _NONE)
-                return rules
-        rules.parse(_ALL)  # nowhere to be found
-        return rules
+                if response.status != 200:
+                    return ALL if response.status < 500 else NONE
+                text = bytearray()
+                async for part in response.content.iter_chunked(65536):
+                    text += part
+                    if len(text) >= MAX_BYTES:
+                        break
+                return Robots.parse(text[:MAX_BYTES].decode("utf-8", errors="replace"), AGENT)
+        return ALL  # nowhere to be found
 
     @asynccontextmanager
     async def turn(self, host: _Host) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""The funnel's arithmetic: what came in, what each step took, what stayed, by source; and the published funnel."""
+"""The funnel's arithmetic: what came in, what each step took, what stayed, by source."""
 
 from __future__ import annotations
 
@@ -6,45 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-
-@dataclass(frozen=True)
-class PublishedRow:
-    """A row of RS5M's table of PUB11 (Zhang et al. 2024, appendix B; every row closes)."""
-
-    source: str
-    keywords: int
-    downloaded: int
-    invalid: int
-    duplicate: int
-    outlier: int
-    remain: int
-
-    @property
-    def after_duplicates(self) -> int:
-        """What stood before the relevance filters."""
-        return self.downloaded - self.invalid - self.duplicate
-
-    @property
-    def closes(self) -> bool:
-        """Whether what remains is what was downloaded less what was removed."""
-        return self.after_duplicates - self.outlier == self.remain
-
-
-PUBLISHED = (
-    PublishedRow("laion2b", 1_980_978, 1_737_584, 102, 343_017, 333_686, 1_060_779),
-    PublishedRow("coyo700m", 680_089, 566_076, 28, 245_650, 94_329, 226_069),
-    PublishedRow("laioncoco", 3_014_283, 2_549_738, 80, 417_689, 527_941, 1_604_028),
-    PublishedRow("laion400m", 286_102, 241_324, 25, 141_658, 23_860, 75_781),
-    PublishedRow("wit", 98_540, 93_754, 0, 74_081, 9_299, 10_374),
-    PublishedRow("yfcc15m", 27_166, 25_020, 0, 265, 15_126, 9_629),
-    PublishedRow("cc12m", 18_892, 16_234, 0, 1_870, 4_330, 10_034),
-    PublishedRow("redcaps", 2_842, 2_686, 0, 228, 972, 1_486),
-    PublishedRow("cc3m", 12_563, 11_718, 1, 328, 1_817, 9_572),
-    PublishedRow("sbu", 102, 91, 0, 4, 36, 51),
-    PublishedRow("vg", 26, 26, 0, 0, 20, 6),
-)
-PUBLISHED_TOTAL = PublishedRow("total", 6_121_583, 5_244_251, 236, 1_224_790, 1_011_416, 3_007_809)
 
 
 @dataclass

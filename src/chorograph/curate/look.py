@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,11 @@ from chorograph.curate.pictures import Picture, read_pictures
 _SIDE, _GAP, _TEXT, _COLUMNS = 160, 8, 30, 8
 
 
-def draw_some(path: Path, number: int, seed: int, drop: object = None) -> list[Picture]:
+def draw_some(path: Path, number: int, seed: int, drop: Callable[[str], None]) -> list[Picture]:
     """Return `number` pictures drawn at random in one pass, in the order in which they lie."""
     generator = np.random.default_rng(seed)
     chosen: list[tuple[int, Picture]] = []
-    told = drop if callable(drop) else lambda reason: None
-    for place, picture in enumerate(read_pictures(path, told)):
+    for place, picture in enumerate(read_pictures(path, drop)):
         if place < number:
             chosen.append((place, picture))
         elif (slot := int(generator.integers(place + 1))) < number:
@@ -32,7 +31,7 @@ def draw_some(path: Path, number: int, seed: int, drop: object = None) -> list[P
 def contact_sheet(pictures: Sequence[Picture]) -> Image.Image:
     """Return the pictures in rows of eight, each whole, with the beginning of its caption; a broken one says why."""
     if not pictures:
-        raise InputError("there are no pictures to look at")
+        raise InputError("there are no pictures to look at; name a shard, an area or a folder that holds some")
     rows = -(-len(pictures) // _COLUMNS)
     columns = min(len(pictures), _COLUMNS)
     size = (columns * (_SIDE + _GAP) + _GAP, rows * (_SIDE + _TEXT + _GAP) + _GAP)

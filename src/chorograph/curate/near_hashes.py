@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from chorograph.area.errors import InputError
 from chorograph.area.files import atomic_path, read_json, write_json
+from chorograph.curate.bands import meetings, share_of
 
 Hashes = NDArray[np.uint64]
 Pairs = NDArray[np.int64]
 #: Hashes that are sorted at once; more are gone through in shares, a share of the keys at a time.
-_AT_ONCE = 16_000_000
+AT_ONCE = 16_000_000
 _CHUNK = 4_000_000
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def band_masks(distance: int, rows: int) -> list[np.uint64]:
@@ -45,7 +45,7 @@ def band_masks(distance: int, rows: int) -> list[np.uint64]:
     return [np.uint64(sum(chosen)) for chosen in combinations(widths, bands - distance)]
 
 
-def near_pairs(hashes: Hashes, distance: int, new: NDArray[np.bool_] | None = None, at_once: int = _AT_ONCE) -> Pairs:
+def near_pairs(hashes: Hashes, distance: int, new: NDArray[np.bool_] | None = None, at_once: int = AT_ONCE) -> Pairs:
     """Return every pair (i < j) of positions whose distinct hashes differ in at most `distance` bits, sorted.
 
     `hashes` may be mapped from a file: at most about `at_once` of them are held at a time. With `new`, only pairs with
@@ -54,56 +54,19 @@ def near_pairs(hashes: Hashes, distance: int, new: NDArray[np.bool_] | None = No
     found = [np.empty((0, 2), dtype=np.int64)]
     shares = max(1, -(-len(hashes) // at_once))
     for mask in band_masks(distance, len(hashes)):
+        fresh = None if new is None else np.unique(np.asarray(hashes[new]) & mask)
         for share in range(shares):
-            positions, keys = _of_share(hashes, mask, share, shares, new)
-            if len(positions) > 1:
-                found.append(_meetings(hashes, positions, keys, distance, new))
-    pairs = np.concatenate(found)
-    if len(pairs) == 0:
-        return pairs
-    return np.unique(pairs, axis=0) if len(found) > 2 else pairs
-
-
-def _of_share(
-    hashes: Hashes, mask: np.uint64, share: int, shares: int, new: NDArray[np.bool_] | None
-) -> tuple[NDArray[np.int64], Hashes]:
-    """Return positions and keys of one share of the keys; of old hashes, only those that a new one could meet."""
-    fresh = None if new is None else np.unique(np.asarray(hashes[new]) & mask)
-    positions, keys = [], []
-    for start in range(0, len(hashes), _CHUNK):
-        part = np.asarray(hashes[start : start + _CHUNK]) & mask
-        wanted = np.ones(len(part), dtype=bool)
-        if shares > 1:
-            wanted &= ((part * _MIX) >> np.uint64(40)) % np.uint64(shares) == share
-        if fresh is not None:
-            at = np.minimum(np.searchsorted(fresh, part), max(len(fresh) - 1, 0))
-            wanted &= (fresh[at] == part) if len(fresh) else False
-        chosen = np.flatnonzero(wanted)
-        positions.append(chosen + start)
-        keys.append(part[chosen])
-    return np.concatenate(positions or [np.empty(0, np.int64)]), np.concatenate(keys or [np.empty(0, np.uint64)])
-
-
-def _meetings(
-    hashes: Hashes, positions: NDArray[np.int64], keys: Hashes, distance: int, new: NDArray[np.bool_] | None
-) -> Pairs:
-    """Return the pairs with equal keys that are near: each against the next with its key, the one after, and so on."""
-    order = np.argsort(keys)
-    positions, keys = positions[order], keys[order]
-    values = np.asarray(hashes[positions]) if len(positions) < len(hashes) else np.asarray(hashes)[positions]
-    alive = np.arange(len(keys))
-    found, step = [np.empty((0, 2), dtype=np.int64)], 0
-    while True:
-        step += 1
-        alive = alive[alive + step < len(keys)]
-        alive = alive[keys[alive] == keys[alive + step]]
-        if not len(alive):
-            return np.concatenate(found)
-        near = alive[np.bitwise_count(values[alive] ^ values[alive + step]) <= distance]
-        pairs = np.stack([positions[near], positions[near + step]], axis=1)
-        if new is not None:
-            pairs = pairs[new[pairs].any(axis=1)]
-        found.append(np.sort(pairs, axis=1))
+            parts = (np.asarray(hashes[start : start + _CHUNK]) & mask for start in range(0, len(hashes), _CHUNK))
+            positions, keys = share_of(parts, fresh, share, shares)
+            values = np.asarray(hashes[positions]) if len(positions) < len(hashes) else np.asarray(hashes)[positions]
+            for one, other in meetings(keys):
+                near = np.bitwise_count(values[one] ^ values[other]) <= distance
+                pairs = np.stack([positions[one[near]], positions[other[near]]], axis=1)
+                if new is not None:
+                    pairs = pairs[new[pairs].any(axis=1)]
+                found.append(np.sort(pairs, axis=1))
+    together = np.concatenate(found)
+    return np.unique(together, axis=0) if len(together) else together
 
 
 @dataclass(frozen=True)
@@ -120,7 +83,9 @@ class HashIndex:
             return np.empty(0, np.uint64), np.empty((0, 2), np.uint64)
         content = read_json(described)
         if content["distance"] != self.distance:
-            raise InputError(f"{self.folder} holds pairs within {content['distance']} bits, not {self.distance}")
+            raise InputError(
+                f"{self.folder} holds pairs within {content['distance']} bits, not {self.distance}; remove it"
+            )
         return self._load(content["hashes"]), self._load(content["pairs"])
 
     def add(self, hashes: Hashes) -> int:

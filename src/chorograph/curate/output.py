@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from chorograph.area.files import atomic_path, slug, write_json
+from chorograph.area.files import atomic_path, slug
 from chorograph.area.folder import AreaDraft, Source
 from chorograph.area.stage import Progress, silent
 from chorograph.curate.captions import words
@@ -44,9 +43,7 @@ def write_corpus(out: Path, plan: Plan, result: Result, progress: Progress = sil
     captions: list[pd.DataFrame] = []
     written = 0
     total = result.funnel.rows()[-1]["remain"]
-    sources = sorted(result.funnel.read)
-    licences: dict[str, Counter[str]] = {source: Counter() for source in sources}
-    described = [Source(name, licence="each image's own") for name in sources]
+    described = [Source(name, licence="each image's own") for name in sorted(result.funnel.read)]
     with AreaDraft(out, output.name or out.parent.name, plan.title, described) as draft, ExitStack() as stack:
         writers: dict[str, ShardWriter] = {}
         for done, table in zip(result.phases[-1], result.survivors(), strict=True):
@@ -64,7 +61,6 @@ def write_corpus(out: Path, plan: Plan, result: Result, progress: Progress = sil
                         writers[name] = stack.enter_context(writer)
                     uri = f"shards/{writers[name].write(image_id, _members(row, read_packed(packs, row), output))}"
                 licence = row["licence"] or "unstated"
-                licences[row["source"]][licence] += 1
                 of_images.append(
                     {
                         "image_id": image_id, "view": output.view, "uri": uri, "url": row["url"], "lon": row["lon"],
@@ -152,11 +148,6 @@ def statistics(plan: Plan, result: Result) -> dict[str, Any]:
             ),
         },
     }
-
-
-def write_statistics(path: Path, content: dict[str, Any]) -> None:
-    """Write `statistics.json`; paths among the settings as text."""
-    write_json(path, content)
 
 
 def _members(row: dict[str, Any], data: bytes, output: Output) -> dict[str, Any]:

@@ -72,12 +72,14 @@ def find_partitions(inputs: Sequence[str], columns: Columns, partition_rows: int
         there: tuple[str, ...] = ()
         for file in _files(path):
             if file.resolve() in seen:
-                raise InputError(f"{file} is given twice")
+                raise InputError(f"{file} is given twice; name it once")
             seen.add(file.resolve())
             metadata, schema = _open(file)
             held = _check(schema, columns, file)
             if there and held != there:
-                raise InputError(f"{file} has other columns than the files before it in {path}")
+                raise InputError(
+                    f"{file} has other columns than the files before it in {path}; give it as an --in of its own"
+                )
             there = held
             status = file.stat()
             for piece in _cut(file, metadata, columns.caption, partition_rows):
@@ -138,7 +140,9 @@ def _check(schema: pa.Schema, columns: Columns, file: Path) -> tuple[str, ...]:
             raise InputError(f"{file} has no column {name!r} ({ours}); it has: {held}; name yours under `columns`")
         kind = schema.field(name).type
         if not any(test(kind) for test in kinds):
-            raise InputError(f"{file}: column {name!r} ({ours}) holds {kind}, not {wanted}")
+            raise InputError(
+                f"{file}: column {name!r} ({ours}) holds {kind}, not {wanted}; name another under `columns`"
+            )
         there.append(ours)
     return tuple(there)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -97,3 +97,11 @@ class TableStep(Protocol):
 
     def describe(self) -> str:
         """Say in a line what it does, for the printed plan."""
+
+
+@runtime_checkable
+class ReducingStep(TableStep, Protocol):
+    """A table step with a column that is too large for all rows at once."""
+
+    def reduce(self, part: pa.Table, store: Path) -> pa.Table:
+        """Return what `decide` needs of a partition's rows; the rest the step keeps in `store`, on disk."""

@@ -31,7 +31,7 @@ from chorograph.curate.keywords import Keywords
 from chorograph.curate.partitions import Partition
 from chorograph.curate.plan import Phase, Plan, RepeatedRows
 from chorograph.curate.queries import count_by_source, first_query, next_query, write
-from chorograph.curate.rows import SCHEMA, Context, TableStep
+from chorograph.curate.rows import SCHEMA, Context, ReducingStep, TableStep
 
 #: Changes when partitions that an older version wrote must not be taken up.
 _VERSION = 1
@@ -250,7 +250,7 @@ def _count(plan: Plan, phase: Phase, partition: Partition, folder: Path, *, firs
             read = dict(held)
         if sum(read.values()) != partition.rows:
             raise InputError(
-                f"{sum(read.values())} of {partition.rows} rows were read; was the file changed meanwhile?"
+                f"{sum(read.values())} of {partition.rows} rows were read; was the file changed meanwhile? Run it again"
             )
     return {"read": read, "dropped": sorted(dropped), "rows": table.num_rows}
 
@@ -263,7 +263,8 @@ def _decide(steps: Sequence[TableStep], done: Sequence[Done], funnel: Funnel, st
         names = list(dict.fromkeys(["key", "source", *step.columns]))
         for place, part in enumerate(done):
             so_far = pa.concat_tables([_DECIDED.empty_table(), *decided[place]])
-            parts.append(still_in(Done(part.partition, part.folder, part.identity, so_far), names))
+            rows = still_in(Done(part.partition, part.folder, part.identity, so_far), names)
+            parts.append(step.reduce(rows, store) if isinstance(step, ReducingStep) else rows)
             owners.append(np.full(parts[-1].num_rows, place))
         table = pa.concat_tables(parts).combine_chunks()
         decision = step.decide(table, store)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from chorograph.area.config import plain
 from chorograph.area.errors import AreaError, ImageError, InputError
+from chorograph.area.files import write_json
 from chorograph.area.folder import Area
 from chorograph.area.images import read_rgb
 from chorograph.area.stage import Ledger, Outcome, Progress, run_stage
@@ -22,7 +23,7 @@ from chorograph.curate.detector import fit_detector, write_detector
 from chorograph.curate.encoding import Encoder
 from chorograph.curate.engine import engine
 from chorograph.curate.look import contact_sheet, draw_some, write_sheet
-from chorograph.curate.output import statistics, write_corpus, write_dropped, write_statistics
+from chorograph.curate.output import statistics, write_corpus, write_dropped
 from chorograph.curate.page import write_page
 from chorograph.curate.partitions import find_partitions
 from chorograph.curate.pictures import read_pictures
@@ -61,7 +62,7 @@ def curate(
             )
         found = statistics(plan, result)
         dropped = write_dropped(out / "dropped.parquet", result)
-        write_statistics(out / "statistics.json", found)
+        write_json(out / "statistics.json", found)
         write_page(out / "report.html", found, _samples(out / "dropped.parquet"))
         # The new corpus is written beside; only a whole one takes the old one's place.
         fresh, corpus = out / ".corpus", out / "corpus"
@@ -183,12 +184,12 @@ def _table(funnel: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
 
 def _sweep(out: Path) -> None:
     """Remove what a run that was killed was writing: hidden beside its target, and named after it."""
-    for name in (".corpus", "dropped.parquet", "statistics.json", "report.html", "manifest.json"):
-        for left in [*out.glob(f".{name}.*"), *out.glob(".corpus")]:
-            if left.is_dir():
-                shutil.rmtree(left)
-            else:
-                left.unlink()
+    names = (".corpus", "dropped.parquet", "statistics.json", "report.html", "manifest.json")
+    for left in [*out.glob(".corpus"), *(left for name in names for left in out.glob(f".{name}.*"))]:
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
 
 
 def _samples(path: Path) -> Mapping[str, list[dict[str, Any]]]:

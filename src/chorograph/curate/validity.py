@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from chorograph.area.errors import ImageError
+from chorograph.area.files import sha256_bytes
 from chorograph.area.images import hashes_of_reduced, read_rgb, reduced
 from chorograph.curate.packs import PackReader
 from chorograph.curate.rows import Context, Drop, Row
@@ -65,7 +65,7 @@ def decode_grey(data: bytes, max_pixels: int) -> Image.Image:
 def inspect_image(data: bytes, max_pixels: int = 64_000_000) -> Inspected:
     """Decode an image whole and reduce it; `ImageError` with the reason where that cannot be done."""
     image = decode_grey(data, max_pixels)
-    return Inspected(image.width, image.height, hashlib.sha256(data).hexdigest(), reduced(image))
+    return Inspected(image.width, image.height, sha256_bytes(data), reduced(image))
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ files and its copy in tars give the same rows in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,17 @@ _MEMORY_BYTES = 4 * 1024**3
 _READ = 256
 
 Rows = NDArray[np.int64]
+
+
+class Captions(Protocol):
+    """The captions of each image, by row."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> tuple[str, ...]: ...
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        return (self[row] for row in range(len(self)))
 
 
 class Images(Protocol):
@@ -79,7 +90,7 @@ class Pairs:
 
     image_ids: Sequence[str]
     images: Images
-    captions: Sequence[tuple[str, ...]]
+    captions: Captions
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -94,7 +105,7 @@ class Pairs:
     def shuffled(self, seed: int) -> Pairs:
         """Return the same images, each with all the captions of an image drawn at random without replacement."""
         order = np.random.default_rng((seed, 4)).permutation(len(self))
-        return replace(self, captions=_Reordered(self.captions, order))
+        return replace(self, captions=_Chosen(self.captions, order))
 
 
 @dataclass(frozen=True)
@@ -234,7 +245,7 @@ def load_shard_pairs(
         rows = np.flatnonzero(mask)
         decode = _ShardImages(shards, rows, preprocessing, scaled=not small)
         ids = tuple(shards.keys[row] for row in rows.tolist())
-        pairs = Pairs(ids, OnDisk(decode, preprocessing.size), _ShardCaptions(shards, rows))
+        pairs = Pairs(ids, OnDisk(decode, preprocessing.size), _Chosen(_ShardCaptions(shards), rows))
         parts.append(_in_memory(pairs, ledger, progress) if small else pairs)
     ledger.count("captions trained on", len(parts[0]))
     return _counted(parts, ", ".join(map(str, shards.paths[:3])), ledger, roles.how)
@@ -300,42 +311,31 @@ class _ShardImages:
         return self.preprocessing.pixels(read_rgb(data, at_least=at_least))
 
 
-class _ShardCaptions(Sequence[tuple[str, ...]]):
-    """The captions of some rows of shards, read when asked for: millions of them are not held."""
+@dataclass(frozen=True)
+class _ShardCaptions(Captions):
+    """The captions of all rows of shards, read when asked for: millions of them are not held."""
 
-    def __init__(self, shards: ShardPairs, rows: Rows) -> None:
-        self._shards, self._rows = shards, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, at: int) -> tuple[str, ...]: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[tuple[str, ...]]: ...
-    def __getitem__(self, at: int | slice) -> tuple[str, ...] | Sequence[tuple[str, ...]]:
-        if isinstance(at, slice):
-            return _ShardCaptions(self._shards, self._rows[at])
-        return (self._shards.caption(int(self._rows[at])),)
-
-
-class _Reordered(Sequence[tuple[str, ...]]):
-    """Captions in another order."""
-
-    def __init__(self, captions: Sequence[tuple[str, ...]], order: Rows) -> None:
-        self._captions, self._order = captions, order
+    shards: ShardPairs
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self.shards)
 
-    @overload
-    def __getitem__(self, at: int) -> tuple[str, ...]: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[tuple[str, ...]]: ...
-    def __getitem__(self, at: int | slice) -> tuple[str, ...] | Sequence[tuple[str, ...]]:
-        if isinstance(at, slice):
-            return _Reordered(self._captions, self._order[at])
-        return self._captions[int(self._order[at])]
+    def __getitem__(self, row: int, /) -> tuple[str, ...]:
+        return (self.shards.caption(row),)
+
+
+@dataclass(frozen=True)
+class _Chosen(Captions):
+    """Some rows of captions, in an order of their own."""
+
+    captions: Captions
+    rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at: int, /) -> tuple[str, ...]:
+        return self.captions[int(self.rows[at])]
 
 
 def _fits(number: int, preprocessing: Preprocessing) -> bool:
