@@ -27,6 +27,7 @@ from chorograph.models.aligned import ALIGNED_FORMAT, PixelTower, VectorTower, t
 from chorograph.models.compgcn import CompGcn
 from chorograph.models.graph_alignment import Alignment, GraphTower, corrected_loss, published_loss
 from chorograph.pretrain.graph_facts import ReadFacts, entity_vectors
+from chorograph.pretrain.sets import draw_sets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,16 +43,6 @@ class Regions:
     ids: NDArray[np.object_]
     entities: Indices
     images: tuple[Indices, ...]
-
-    def draw(self, chosen: Indices, most: int, rng: np.random.Generator) -> tuple[Indices, NDArray[np.bool_]]:
-        """Return up to `most` image rows of each chosen region (n, most), and which of them are there."""
-        rows = np.zeros((len(chosen), most), dtype=np.int64)
-        held = np.zeros((len(chosen), most), dtype=bool)
-        for place, region in enumerate(chosen):
-            drawn = rng.permutation(self.images[region])[:most]
-            rows[place, : len(drawn)] = drawn
-            held[place, : len(drawn)] = True
-        return rows, held
 
 
 @dataclass(frozen=True)
@@ -174,7 +165,7 @@ def _train(
         order = rng.permutation(training)
         parts = np.array_split(order, -(-len(order) // config.batch_size))
         for chosen in parts:
-            rows, held = regions.draw(chosen, config.images, rng)
+            rows, held = draw_sets(regions.images, chosen, config.images, rng)
             images = model.images_of_regions(pixels[torch.from_numpy(rows)], torch.from_numpy(held))
             told = facts.told(model.graph, regions.entities[chosen], rng)
             a, b = model.image_projector(images), model.graph.projector(told)

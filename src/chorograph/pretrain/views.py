@@ -30,6 +30,7 @@ from chorograph.pretrain.loop import augment, autocast_type, rate_factor, tokens
 from chorograph.pretrain.objectives import MAX_LOG_SCALE, clamp_scale, contrastive_loss
 from chorograph.pretrain.pairs import Pairs, Rows, assign_roles, batches, load_images
 from chorograph.pretrain.run import device_of
+from chorograph.pretrain.sets import draw_sets
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
@@ -117,11 +118,7 @@ class Scene:
 
     def draw(self, tiles: Rows, most: int, rng: np.random.Generator) -> Drawn:
         """Return up to `most` street views of each tile, as they are drawn."""
-        rows = np.zeros((len(tiles), most), dtype=np.int64)
-        held = np.zeros((len(tiles), most), dtype=bool)
-        for place, tile in enumerate(tiles):
-            drawn = rng.permutation(self.of_tile[tile])[:most]
-            rows[place, : len(drawn)], held[place, : len(drawn)] = drawn, True
+        rows, held = draw_sets(self.of_tile, tiles, most, rng)
         wanted, numbers = np.unique(rows[held], return_inverse=True)
         at = np.zeros_like(rows)
         at[held] = numbers
