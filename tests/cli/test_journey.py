@@ -200,7 +200,10 @@ def test_doctor() -> None:
 
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "city"
-    command = [sys.executable, "-c", "from chorograph.cli import main; main()", "area", "synthetic", str(out)]
+    # A shell starts what it puts into the background deaf to Ctrl-C.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from chorograph.cli import main; main()"
+    command = [sys.executable, "-c", program, "area", "synthetic", str(out)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     # Wait until the draft stands beside its place: then it is in the middle of its work.
