@@ -78,12 +78,14 @@ def _weights(result: PretrainResult) -> bytes:
 
 def test_regions_unseen_in_training_are_found_by_their_facts(area: Area) -> None:
     """Their own vectors are not read, and their facts were not trained on."""
-    last = _run(area, "joint", epochs=12, holdout="0.2").last
+    result = _run(area, "joint", epochs=12, holdout="0.2")
+    last = result.last
     chance = np.log(16)  # of the held-out regions, in one batch
     assert last["val_graph"] < 0.8 * chance
     assert last["train_loss"] == pytest.approx(
         last["train_contrastive"] + last["train_captioning"] + last["train_graph"], abs=1e-4
     )
+    assert "beside the knowledge graph (TuckER-16)" in (result.folder / "card.md").read_text()
 
 
 def test_facts_of_regions_that_are_not_trained_on_change_nothing(area: Area) -> None:

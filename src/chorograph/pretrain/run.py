@@ -356,11 +356,12 @@ def _card(corpus: Corpus, loaded: ImageTextModel, facts: dict[str, Any], history
         "The area is **synthetic**: nothing here says anything about a real place.\n\n" if corpus.synthetic else ""
     )
     settings = facts["settings"]
+    beside = f" beside the knowledge graph ({settings['graph']})" if settings["graph"] else ""
     shuffled = "**A control**: captions were shuffled over the images.\n\n" if settings["shuffle_captions"] else ""
     return f"""# {loaded.architecture} on {corpus.title}
 
-A {kind} ({loaded.architecture}, {parameters:,} parameters), objective {facts["objective"]}, trained by chorograph
-{facts["versions"]["chorograph"]} on {facts["counts"]["images trained on"]:,} images with
+A {kind} ({loaded.architecture}, {parameters:,} parameters), objective {facts["objective"]}{beside},
+trained by chorograph {facts["versions"]["chorograph"]} on {facts["counts"]["images trained on"]:,} images with
 {facts["counts"]["captions trained on"]:,} captions for {settings["epochs"]} epochs
 (learning rate {settings["lr"]:g}, batch {settings["batch_size"]}, seed {facts["seed"]}).
 
