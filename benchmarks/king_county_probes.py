@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from chorograph.area.embeddings import Embeddings
 from chorograph.area.files import write_json
 from chorograph.area.folder import Area
 from chorograph.area.splits import SpatialBlocks, duplicate_groups
 from chorograph.area.stage import Ledger
-from chorograph.embed.vectors import Embeddings
 from chorograph.metrics.regression import METRICS, BlockBootstrap
 from chorograph.predict.attention import Tiles, with_attention
 from chorograph.predict.config import PredictConfig

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
 from chorograph.area.splits import SpatialBlocks, duplicate_groups
 from chorograph.area.stage import Ledger
 from chorograph.embed.graph_config import GraphEmbedConfig
 from chorograph.embed.graph_run import embed_graph
-from chorograph.embed.vectors import Embeddings
 from chorograph.metrics.regression import METRICS
 from chorograph.predict.gaussian_process import GaussianProcess
 from chorograph.predict.labels import read_labels

@@ -8,21 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 # Each of these rooms offers a function of its own name. Bound here, `chorograph.embed` is the function; the room's
-# modules are reached as always (`from chorograph.embed.vectors import Embeddings`).
+# modules are reached as always (`from chorograph.area.embeddings import Embeddings`).
 from chorograph.embed import embed
 from chorograph.predict import predict
 from chorograph.pretrain import pretrain
 from chorograph.report import report
 
 if TYPE_CHECKING:
+    from chorograph.area.embeddings import Embeddings
     from chorograph.area.folder import Area
     from chorograph.area.splits import Given, LeaveGroupOut, RandomFolds, SpatialBlocks
-    from chorograph.embed.vectors import Embeddings
     from chorograph.predict.result import Prediction
 
 _LAZY = {
     "Area": "chorograph.area.folder",
-    "Embeddings": "chorograph.embed.vectors",
+    "Embeddings": "chorograph.area.embeddings",
     "Given": "chorograph.area.splits",
     "LeaveGroupOut": "chorograph.area.splits",
     "Prediction": "chorograph.predict.result",

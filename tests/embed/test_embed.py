@@ -7,11 +7,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from chorograph.area.embeddings import Embeddings
 from chorograph.area.errors import AreaError, InputError
 from chorograph.area.folder import Area, AreaDraft
 from chorograph.area.stage import Ledger
 from chorograph.embed.run import embed_images
-from chorograph.embed.vectors import Embeddings
 
 
 def _corpus(path: Path, pictures: dict[str, np.ndarray]) -> Area:

@@ -9,13 +9,13 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 
+from chorograph.area.embeddings import Embeddings
 from chorograph.area.errors import InputError
 from chorograph.area.folder import Area, AreaDraft
 from chorograph.area.stage import Ledger
 from chorograph.embed.config import EmbedConfig
 from chorograph.embed.stage import embed
 from chorograph.embed.texts import embed_captions
-from chorograph.embed.vectors import Embeddings
 from chorograph.models.lsa import LatentSemanticAnalysis
 
 SAID = {"a": ["a red house", "a house by a lake"], "b": ["a red house"], "c": ["dense trees", "a red house"]}

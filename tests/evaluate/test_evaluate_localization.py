@@ -21,7 +21,6 @@ from chorograph.evaluate.localization import (
     METRICS,
     check_samples,
     data_digest,
-    evaluate_localization,
     read_samples,
     score_samples,
     summarise,
@@ -99,7 +98,9 @@ def test_the_mean_is_over_samples(folder: Path) -> None:
     samples = read_samples(folder)
     table = score_samples(ColourWords(), samples)
     for compat, name in ((True, "published"), (False, "corrected")):
-        alone = evaluate_localization(ColourWords(), folder, compat=compat)
+        alone = (
+            score_samples(ColourWords(), samples, compat=compat, arithmetics=(compat,))[list(METRICS)].mean().to_dict()
+        )
         both = table[table["arithmetic"] == name]
         if compat:
             assert alone == pytest.approx(both[list(METRICS)].mean().to_dict())
@@ -129,7 +130,7 @@ def test_the_mean_is_over_samples(folder: Path) -> None:
 def test_annotations_that_are_wrong(folder: Path, fields: dict[str, Any], said: str) -> None:
     change(folder, **fields)
     with pytest.raises(InputError, match=said):
-        evaluate_localization(ColourWords(), folder)
+        score_samples(ColourWords(), read_samples(folder))
 
 
 def test_a_folder_that_is_none(folder: Path, tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_folder_that_is_none(folder: Path, tmp_path: Path) -> None:
     write(folder, [{"caption": "red", "jpg_name": "a.png", "points": [box(0, 0)]}])
     (folder / "imgs" / "a.png").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"a\.png cannot be read: not an image"):
-        evaluate_localization(ColourWords(), folder)
+        score_samples(ColourWords(), read_samples(folder))
 
 
 def test_the_digest_is_of_annotations_and_images(folder: Path) -> None:

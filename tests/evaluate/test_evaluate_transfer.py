@@ -11,11 +11,11 @@ import pytest
 from shapely.geometry import box
 from typer.testing import CliRunner
 
+from chorograph.area.embeddings import Embeddings
 from chorograph.area.errors import InputError
 from chorograph.area.folder import Area, AreaDraft
 from chorograph.area.stage import silent
 from chorograph.cli.app import app
-from chorograph.embed.vectors import Embeddings
 from chorograph.evaluate.config import TransferConfig
 from chorograph.evaluate.transfer import evaluate_transfer
 

@@ -14,11 +14,11 @@ from PIL import Image
 from shapely.geometry import box
 
 import chorograph as cg
+from chorograph.area.embeddings import Embeddings
 from chorograph.area.errors import InputError, LeakError, UnknownNameError
 from chorograph.area.folder import Area, AreaDraft
 from chorograph.area.stage import Ledger
 from chorograph.embed.texts import embed_captions
-from chorograph.embed.vectors import Embeddings
 from chorograph.models.registry import SEEN
 from chorograph.predict.config import FUSIONS, PROBES
 from chorograph.predict.conformal import METHODS

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -215,27 +214,25 @@ def test_the_rate_rises_then_falls() -> None:
 
 
 def test_augmentation_only_turns_and_mirrors() -> None:
-    config = PretrainConfig(area=Path("a"), out=Path("b"))
     pixels = torch.arange(4 * 4, dtype=torch.uint8).reshape(1, 1, 4, 4).expand(400, 3, 4, 4).contiguous()
-    turned = augment(pixels, config, (0, 0, 0))
+    turned = augment(pixels, "auto", "satellite", (0, 0, 0))
     assert len({tuple(image[0].flatten().tolist()) for image in turned}) == 8
     assert all(sorted(image[0].flatten().tolist()) == list(range(16)) for image in turned)
-    assert torch.equal(turned, augment(pixels, config, (0, 0, 0)))
-    street = augment(pixels, replace(config, view="street"), (0, 0, 0))
+    assert torch.equal(turned, augment(pixels, "auto", "satellite", (0, 0, 0)))
+    street = augment(pixels, "auto", "street", (0, 0, 0))
     assert len({tuple(image[0].flatten().tolist()) for image in street}) == 2
-    assert torch.equal(augment(pixels, replace(config, augment="none"), (0, 0, 0)), pixels)
+    assert torch.equal(augment(pixels, "none", "satellite", (0, 0, 0)), pixels)
     places = np.array([3, 250, 17])
-    assert torch.equal(augment(pixels[places], config, (0, 0, 0), places, 400), turned[places])
+    assert torch.equal(augment(pixels[places], "auto", "satellite", (0, 0, 0), places, 400), turned[places])
 
 
 def test_cuts_are_parts_of_the_image() -> None:
-    config = PretrainConfig(area=Path("a"), out=Path("b"), augment="crop")
     columns = torch.linspace(0, 255, 64).to(torch.uint8).expand(200, 3, 64, 64)
-    cut = augment(columns, config, (0, 0, 0)).float()
+    cut = augment(columns, "crop", "satellite", (0, 0, 0)).float()
     contrast = cut.amax((1, 2, 3)) - cut.amin((1, 2, 3))
     assert contrast.max() <= 255
     assert 255 * 0.5**0.5 - 8 < contrast.min() < 200  # half the area is 0.71 of the side
-    assert torch.equal(augment(columns, config, (0, 0, 0)), cut.to(torch.uint8))
+    assert torch.equal(augment(columns, "crop", "satellite", (0, 0, 0)), cut.to(torch.uint8))
 
 
 @pytest.mark.parametrize("tower", ["image", "text"])

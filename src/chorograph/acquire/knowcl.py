@@ -24,6 +24,7 @@ from chorograph.area.errors import InputError
 from chorograph.area.files import read_json
 from chorograph.area.folder import AreaDraft, Source
 from chorograph.area.stage import Ledger, Progress, silent
+from chorograph.area.vector_tables import VectorTable
 from chorograph.graph.reading import as_text, read_facts
 from chorograph.graph.schema import RELATIONS
 
@@ -180,9 +181,6 @@ def _keep_vectors(draft: AreaDraft, path: Path, entities: pd.DataFrame, ledger: 
     Regions first, by their number, then everything else by name. A file with another number of rows is left out, and
     counted: its rows cannot be told apart.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         with np.load(path, allow_pickle=False) as content:
             vectors = np.asarray(content["E_pretrain"], dtype=np.float32)
@@ -194,17 +192,9 @@ def _keep_vectors(draft: AreaDraft, path: Path, entities: pd.DataFrame, ledger: 
         ledger.drop(f"published vectors: shape {vectors.shape} for {len(order)} entities")
         return
     regions = int(is_region.sum())
-    flat = pa.array(np.ascontiguousarray(vectors[:regions]).reshape(-1))
-    table = pa.table(
-        {
-            "region_id": pa.array(order[:regions], pa.string()),
-            "embedding": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
-            "model": pa.array(["TuckER-published"] * regions, pa.string()),
-        }
-    )
-    folder = draft.folder / "embeddings"
-    folder.mkdir(exist_ok=True)
-    pq.write_table(table, folder / "TuckER-published.parquet", compression="zstd")
+    columns = {"region_id": np.array(order[:regions], dtype=object)}
+    table = VectorTable("TuckER-published", columns, vectors[:regions], {"note": "as published; transductive"})
+    table.write(draft.folder / "embeddings" / "TuckER-published.parquet")
     ledger.count("published vectors", regions)
 
 

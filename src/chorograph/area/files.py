@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,14 @@ def write_json(target: Path, content: object) -> None:
     with atomic_path(target) as temporary:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_json_lines(target: Path, records: Iterable[object]) -> None:
+    """Write one JSON value a line, atomically; `ValueError` for a number that JSON has not."""
+    with atomic_path(target) as temporary:
+        temporary.write_text(
+            "".join(json.dumps(record, allow_nan=False) + "\n" for record in records), encoding="utf-8"
+        )
 
 
 def read_json(path: Path) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ import simplejpeg
 import tomli_w
 
 from chorograph.area.errors import AreaError, ImageError, InputError
-from chorograph.area.files import atomic_folder, atomic_path, slug, within
+from chorograph.area.files import atomic_folder, atomic_path, sha256_bytes, slug, within
 from chorograph.area.images import MARK as MARK
 from chorograph.area.images import read_encoded, read_rgb
 from chorograph.area.tables import TABLES, conform, empty, get_table, to_arrow
@@ -239,7 +238,7 @@ class AreaDraft:
                 data = source.read_bytes()
             except OSError as error:
                 raise ImageError("missing", source) from error
-        digest = hashlib.sha256(data).hexdigest()
+        digest = sha256_bytes(data)
         target = self.folder / "images" / f"{slug(image_id)}{suffix}"
         if target.exists():  # two ids that only differ in characters a file name cannot hold
             target = target.with_name(f"{target.stem}-{digest[:12]}{suffix}")

@@ -64,7 +64,6 @@ class Result:
     phases: tuple[tuple[Done, ...], ...]
     funnel: Funnel
     packs: Path
-    partitions_done: int
     partitions_found: int
 
     def survivors(self) -> Iterator[pa.Table]:
@@ -100,7 +99,7 @@ def run_plan(
     funnel = Funnel(plan.step_names)
     phases: list[tuple[Done, ...]] = []
     total = sum(partition.rows for partition in partitions)
-    new = found = 0
+    found = 0
     for number, phase in enumerate(plan.phases):
         what = f"phase {number + 1} of {len(plan.phases)}, rows: {_names(phase)}"
         before = phases[-1] if phases else None
@@ -116,7 +115,6 @@ def run_plan(
             if (folder / _COUNTS).is_file():
                 found += 1
             else:
-                new += 1
                 fresh += partition.rows
                 context = Context(str(packs.resolve()), load_encoder)
                 _run_partition(plan, phase, partition, last, folder, context, batch_rows)
@@ -128,7 +126,7 @@ def run_plan(
             left = f", {(total - rows) / rate:,.0f} s left" if rate else ""
             progress(f"{what} | {rate:,.0f} rows/s{left}", rows, total)
         phases.append(tuple(_decide(phase.table_steps, done, funnel, work / "store")))
-    return Result(tuple(phases), funnel, work / "packs", new, found)
+    return Result(tuple(phases), funnel, work / "packs", found)
 
 
 def read_rows(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from chorograph.area.embeddings import Embeddings
     from chorograph.area.folder import Area
     from chorograph.area.stage import Progress
-    from chorograph.embed.vectors import Embeddings
 
 
 def embed(

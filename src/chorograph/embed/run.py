@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from chorograph.area.embeddings import Embeddings
 from chorograph.area.errors import AreaError, ImageError, InputError
 from chorograph.area.files import atomic_path
 from chorograph.area.stage import Ledger, Progress, silent
-from chorograph.embed.vectors import Embeddings
 from chorograph.models.registry import FittedEncoder, ImageEncoder, load_encoder, parts_of
 
 if TYPE_CHECKING:

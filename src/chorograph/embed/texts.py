@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chorograph.area.embeddings import Embeddings
 from chorograph.area.errors import InputError
 from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.embed.run import device_of
-from chorograph.embed.vectors import Embeddings
 from chorograph.models.lsa import LatentSemanticAnalysis
 from chorograph.models.registry import load_text_encoder
 

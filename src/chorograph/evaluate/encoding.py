@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorograph.area.errors import ImageError, InputError
+from chorograph.area.files import sha256_bytes
 from chorograph.area.images import perceptual_hash, read_encoded, read_rgb
 from chorograph.area.stage import Ledger, Progress, silent
 from chorograph.evaluate.checks import check_encoder, check_pixels
@@ -136,7 +137,7 @@ def _read(examples: Sequence[Example]) -> list[_Read | ImageError]:
         try:
             data = read_encoded(example.file)
             pixels = read_rgb(data)
-            read.append(_Read(example, pixels, hashlib.sha256(data).hexdigest(), perceptual_hash(pixels)))
+            read.append(_Read(example, pixels, sha256_bytes(data), perceptual_hash(pixels)))
         except (ImageError, OSError) as error:
             where = "" if str(example.file) in example.where else f" ({example.where})"
             reason = error.reason if isinstance(error, ImageError) else "missing"

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from chorograph.area.config import configure
+from chorograph.area.embeddings import Embeddings
 from chorograph.area.errors import ImageError, InputError
 from chorograph.area.folder import Area
 from chorograph.area.splits import Folds, duplicate_groups
 from chorograph.area.stage import Ledger, Progress
-from chorograph.embed.vectors import Embeddings
 from chorograph.models.registry import FittedEncoder, ImageEncoder, load_encoder, parts_of, resolve
 from chorograph.predict.config import PredictConfig
 from chorograph.predict.crossfit import Fused

@@ -46,14 +46,6 @@ class Sample:
     regions: list[NDArray[np.float64]]
 
 
-def evaluate_localization(
-    encoder: ImageTextEncoder, folder: Path, *, compat: bool = True, progress: Progress = silent
-) -> dict[str, float]:
-    """Return the means of `rsu`, `rda`, `ras` and `rmi` over the samples; raises as `read_samples` does."""
-    table = score_samples(encoder, read_samples(folder), compat=compat, arithmetics=(compat,), progress=progress)
-    return {name: float(table[name].mean()) for name in METRICS}
-
-
 def read_samples(folder: Path) -> list[Sample]:
     """Read the annotations; `InputError` naming the file and the sample where one is wrong or its image is missing."""
     path = folder / "annotations" / "anno.json"

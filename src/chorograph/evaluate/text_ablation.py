@@ -16,13 +16,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from torch.nn import functional
 
 from chorograph.area.config import configure
+from chorograph.area.embeddings import Embeddings
 from chorograph.area.errors import InputError
 from chorograph.area.files import atomic_path, write_json
 from chorograph.area.folder import Area
 from chorograph.area.splits import Folds, duplicate_groups
 from chorograph.area.stage import Ledger, Progress
 from chorograph.embed.run import embed_images
-from chorograph.embed.vectors import Embeddings
 from chorograph.evaluate.config import TextConfig
 from chorograph.metrics.regression import BlockBootstrap, Metric, r2
 from chorograph.models.checkpoint import load_checkpoint

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from chorograph.area.embeddings import Embeddings
 from chorograph.area.errors import InputError, UnknownNameError
 from chorograph.area.files import atomic_path, write_json
 from chorograph.area.splits import SpatialBlocks, block_of, duplicate_groups, inner_points
 from chorograph.area.stage import Ledger, Progress
-from chorograph.embed.vectors import Embeddings
 from chorograph.metrics.decision import decision_metrics
 from chorograph.metrics.regression import METRICS, BlockBootstrap
 from chorograph.models.registry import resolve

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import open_clip
 from safetensors.torch import save_file
 
 from chorograph.area.errors import InputError
-from chorograph.area.files import atomic_folder, read_json, write_json
+from chorograph.area.files import atomic_folder, read_json, write_json, write_json_lines
 from chorograph.models.coca import build
 from chorograph.models.openclip import ImageTextModel, OpenClipEncoder
 from chorograph.models.preprocessing import Preprocessing
@@ -76,8 +75,7 @@ def save_checkpoint(
         }
         write_json(draft / _CONFIG, described)
         (draft / _CARD).write_text(card, encoding="utf-8")
-        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in history)
-        (draft / _HISTORY).write_text(lines, encoding="utf-8")
+        write_json_lines(draft / _HISTORY, history)
         (draft / SEEN).write_text("".join(f"{sha256}\n" for sha256 in sorted(set(seen))), encoding="ascii")
     if folder.exists():
         shutil.rmtree(folder)

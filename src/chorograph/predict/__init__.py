@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chorograph.area.embeddings import Embeddings
     from chorograph.area.folder import Area
     from chorograph.area.splits import Split
     from chorograph.area.stage import Progress
-    from chorograph.embed.vectors import Embeddings
     from chorograph.predict.result import Prediction
 
 
@@ -29,8 +29,8 @@ def predict(
     nobody knows, `InputError` where labels or folds do not suffice.
     """
     from chorograph.area.config import configure
+    from chorograph.area.embeddings import Embeddings
     from chorograph.area.stage import Ledger, silent
-    from chorograph.embed.vectors import Embeddings
     from chorograph.models.registry import resolve
     from chorograph.predict.config import PredictConfig
     from chorograph.predict.run import make_split, run_predict

@@ -24,8 +24,8 @@ from chorograph.models.registry import images_seen
 if TYPE_CHECKING:
     import geopandas as gpd
 
+    from chorograph.area.embeddings import Embeddings
     from chorograph.area.folder import Area
-    from chorograph.embed.vectors import Embeddings
 
 Matrix = NDArray[np.float64]
 

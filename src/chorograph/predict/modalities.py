@@ -143,7 +143,7 @@ def graph_features(triples: pd.DataFrame, entities: pd.DataFrame, region_ids: pd
 
 def street_features(area: Area, model: str, region_ids: pd.Series[str]) -> Matrix:
     """Pool the vectors of street views to regions: their mean; a region without any lacks the modality."""
-    from chorograph.embed.vectors import Embeddings
+    from chorograph.area.embeddings import Embeddings
 
     held = Embeddings.read(area.embeddings_path(f"street:{model}"))
     return image_features(area.images, held.image_ids, held.vectors, region_ids, "mean")

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from chorograph.area.embeddings import Embeddings
 from chorograph.area.errors import InputError, LeakError, UnknownNameError
 from chorograph.area.splits import LEAKY, Folds, RandomFolds, SpatialBlocks, Split, duplicate_groups, parse_split
 from chorograph.area.stage import Ledger, Progress, silent
-from chorograph.embed.vectors import Embeddings
 from chorograph.metrics.regression import BlockBootstrap
 from chorograph.models.registry import resolve
 from chorograph.predict import modalities

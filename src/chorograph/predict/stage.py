@@ -21,7 +21,7 @@ def predict(config: PredictConfig, progress: Progress) -> Outcome:
     said = None if config.texts is None else area.embeddings_path(f"text:{resolve(config.texts)}")
 
     def work(ledger: Ledger) -> None:
-        from chorograph.embed.vectors import Embeddings
+        from chorograph.area.embeddings import Embeddings
         from chorograph.predict.run import make_split, run_predict
 
         embeddings = Embeddings.read(vectors) if vectors is not None else None

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from chorograph.area.config import plain
+from chorograph.area.embeddings import Embeddings
 from chorograph.area.errors import ChorographError, InputError
-from chorograph.area.files import atomic_path, write_json
+from chorograph.area.files import atomic_path, write_json, write_json_lines
 from chorograph.area.stage import Ledger, Outcome, Progress, run_stage, silent
 from chorograph.graph.facts import Graph, Indices
 from chorograph.graph.inverses import inverse_of, without_regions
@@ -139,8 +138,7 @@ def _write(found: Aligned, config: AlignConfig) -> list[Path]:
         "width": found.image_features.shape[1],
     }
     write_json(said, {**facts, "trained": plain(config)})
-    with atomic_path(history) as temporary:
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in found.history), encoding="utf-8")
+    write_json_lines(history, found.history)
     return [weights, said, history]
 
 
@@ -188,15 +186,9 @@ def _images(area: Area, config: AlignConfig) -> tuple[NDArray[np.object_], Tenso
     images = area.images
     view = set(images.loc[images["view"] == config.view, "image_id"])
     if config.tower.startswith("vectors:"):
-        path = area.embeddings_path(config.tower.removeprefix("vectors:"))
-        if not path.is_file():
-            raise InputError(f"{path} does not exist; run `chorograph embed` with that model first")
-        table = pq.read_table(path, columns=["image_id", "embedding"])
-        flat: Any = table.column("embedding").combine_chunks()
-        vectors = np.asarray(flat.flatten(), dtype=np.float32).reshape(len(table), flat.type.list_size)
-        ids = np.asarray(table.column("image_id").to_pylist(), dtype=object)
-        held = np.array([name in view for name in ids], dtype=bool)
-        return ids[held], torch.from_numpy(vectors[held].copy())
+        given = Embeddings.read(area.embeddings_path(config.tower.removeprefix("vectors:")))
+        held = np.array([name in view for name in given.image_ids], dtype=bool)
+        return given.image_ids[held], torch.from_numpy(given.vectors[held])
     return _read_pixels(area, images[images["image_id"].isin(view) & images["uri"].notna()], config.size)
 
 

@@ -156,9 +156,8 @@ class Training:
     def _portions(self, batch: Batch, number: int) -> list[Portion]:
         """Return a batch as portions for the towers: turned, normalised, in tokens."""
         device = self.loaded.device
-        pixels = augment(
-            batch.pixels.to(device), self.config, (self.config.seed, *batch.place), batch.places, batch.whole
-        )
+        config, key = self.config, (self.config.seed, *batch.place)
+        pixels = augment(batch.pixels.to(device), config.augment, config.view, key, batch.places, batch.whole)
         portions = []
         for rows in np.array_split(np.arange(len(batch.rows)), number):
             images = self.loaded.preprocessing.normalise(pixels[rows[0] : rows[-1] + 1], device)
@@ -240,6 +239,11 @@ def together(world: World, counts: Mapping[str, int]) -> dict[str, int]:
     return total
 
 
+def peak_rate(asked: float | None, trained_before: bool) -> float:
+    """Return the peak learning rate: the one asked for, or 1e-3 from scratch and 3e-5 from trained weights."""
+    return asked if asked is not None else 3e-5 if trained_before else 1e-3
+
+
 def rate_factor(step: int, steps: int, rises: int, schedule: str) -> float:
     """Return the learning rate of a step (from 0) as a share of its peak: a linear rise, then cosine or constant."""
     if step < rises:
@@ -268,20 +272,20 @@ def clip_gradients(parameters: Sequence[nn.Parameter], most: float) -> None:
 
 def augment(
     pixels: Tensor,
-    config: PretrainConfig,
+    kind: str,
+    view: str,
     key: tuple[int, ...],
     places: np.ndarray[Any, np.dtype[np.int64]] | None = None,
     whole: int | None = None,
 ) -> Tensor:
-    """Turn, mirror and cut uint8 images (n, 3, height, width) as `config.augment` says, each one by its own draw.
+    """Turn, mirror and cut uint8 images (n, 3, height, width) as `kind` (`--augment`) says, each one by its own draw.
 
     Seen from above, no direction is special: all eight symmetries of the square are. From the street, up is up.
     `places` says where in a batch of `whole` images these stand: the draws belong to the places, whoever works on them.
     """
-    kind = config.augment
     cut = kind == "crop"
     if kind in ("auto", "crop"):
-        kind = "dihedral" if config.view == "satellite" else "flip"
+        kind = "dihedral" if view == "satellite" else "flip"
     if kind == "none":
         return pixels
     places = np.arange(len(pixels)) if places is None else places

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import time
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 
 from chorograph.area.errors import InputError
-from chorograph.area.files import atomic_path
+from chorograph.area.files import atomic_path, write_json_lines
 
 _KEPT = 2
 _INTERVAL = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
@@ -94,8 +93,7 @@ class Resume:
 
     def show(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Write the records of the epochs so far, for whoever watches the run."""
-        with atomic_path(self.folder / "history.jsonl") as path:
-            path.write_text("".join(json.dumps(row) + "\n" for row in history), encoding="utf-8")
+        write_json_lines(self.folder / "history.jsonl", history)
 
     def clear(self) -> None:
         """Remove the states: the run is finished and written."""

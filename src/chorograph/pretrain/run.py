@@ -24,7 +24,7 @@ from chorograph.models.openclip import ImageTextModel, load_open_clip, new_model
 from chorograph.models.registry import SEEN
 from chorograph.models.weights import apply_weights, read_weights
 from chorograph.pretrain.config import PretrainConfig, is_shards
-from chorograph.pretrain.loop import History, Training, together
+from chorograph.pretrain.loop import History, Training, peak_rate, together
 from chorograph.pretrain.objectives import CocaObjective, Objective, with_bias
 from chorograph.pretrain.objectives import objective as objective_named
 from chorograph.pretrain.pairs import Pairs, load_pairs, load_shard_pairs
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from chorograph.models.adapters import Adapter
     from chorograph.pretrain.graph_contrast import GraphContrast
 
-_LR_SCRATCH, _LR_TRAINED = 1e-3, 3e-5
 #: Settings that a killed run may be gone on with changed: they decide where and how fast, not what.
 _FREE = {"area", "out", "device", "workers", "checkpoint_every", "tensorboard"}
 
@@ -181,7 +180,7 @@ def _pretrain(
         ledger.warnings.append("shards carry no hashes: `evaluate` cannot tell later which images were trained on")
     adapted = Adapted.of(loaded, config, ledger)
     loaded.model.to(config.device)
-    lr = config.lr if config.lr is not None else _LR_TRAINED if trained_before else _LR_SCRATCH
+    lr = peak_rate(config.lr, trained_before)
     resume = Resume(
         config.out.with_name(f"{config.out.name}.resume"),
         Interval.parse(config.checkpoint_every),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from dataclasses import dataclass, field, replace
@@ -17,16 +15,15 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from chorograph.area.config import plain
+from chorograph.area.embeddings import Embeddings
 from chorograph.area.errors import ChorographError, InputError
-from chorograph.area.files import atomic_path
+from chorograph.area.files import sha256_bytes, write_json_lines
 from chorograph.area.stage import Ledger, Outcome, Progress, run_stage, silent
-from chorograph.area.vector_tables import VectorTable
 from chorograph.models.multi_granularity import MultiGranularity, load_towers, save_towers
 from chorograph.models.multi_view import Fusion
 from chorograph.models.openclip import ImageTextModel, load_open_clip, new_model
-from chorograph.pretrain.config import PretrainConfig
 from chorograph.pretrain.freeze import make_optimiser
-from chorograph.pretrain.loop import augment, autocast_type, rate_factor, tokens_of, warm_up_steps
+from chorograph.pretrain.loop import augment, autocast_type, peak_rate, rate_factor, tokens_of, warm_up_steps
 from chorograph.pretrain.objectives import MAX_LOG_SCALE, clamp_scale, contrastive_loss
 from chorograph.pretrain.pairs import Pairs, Rows, assign_roles, batches, load_images
 from chorograph.pretrain.run import device_of
@@ -36,11 +33,8 @@ if TYPE_CHECKING:
     from chorograph.area.folder import Area
     from chorograph.pretrain.views_config import ViewsConfig
 
-_LR_SCRATCH, _LR_TRAINED = 1e-3, 3e-5
 _WARM_UP = 0.1
 _ENCODED = 64
-#: What turns an image in training: everything from above, left and right in the street.
-_TURNED = {view: PretrainConfig(Path(), Path(), view=view) for view in ("satellite", "street")}
 
 Held = NDArray[np.bool_]
 Losses = dict[str, float]
@@ -247,7 +241,7 @@ class Views:
     def _prepared(self, pixels: Tensor, view: str, turn: tuple[int, ...] | None) -> Tensor:
         pixels = pixels.to(self.loaded.device)
         if turn is not None:
-            pixels = augment(pixels, _TURNED[view], turn)
+            pixels = augment(pixels, "auto", view, turn)
         return self.loaded.preprocessing.normalise(pixels, self.loaded.device)
 
     def _above(self, images: Tensor) -> Tensor:
@@ -272,7 +266,7 @@ def pretrain_views(area: Area, config: ViewsConfig, ledger: Ledger, progress: Pr
     config = replace(config, **model.settings)  # those of `init`, where there is one
     scene = Scene.read(area, loaded, config, ledger, progress)
     token = _told(scene, config, ledger)
-    lr = config.lr if config.lr is not None else _LR_TRAINED if trained_before else _LR_SCRATCH
+    lr = peak_rate(config.lr, trained_before)
     views = Views(loaded, model, scene, config, token)
     history = _train(views, lr, progress)
     ids, vectors = views.encode(progress)
@@ -294,10 +288,10 @@ def pretrain_views_stage(config: ViewsConfig, progress: Progress) -> Outcome:
         found = pretrain_views(area, config, ledger, progress)
         ledger.outputs += _write(found, config)
         hashes = area.images.drop_duplicates("image_id").set_index("image_id")["sha256"]
-        columns = {"image_id": found.image_ids, "sha256": hashes.reindex(list(found.image_ids)).to_numpy(object)}
-        notes = {"fingerprint": hashlib.sha256(found.vectors.tobytes()).hexdigest()}
-        table = VectorTable(config.name, columns, found.vectors, notes)
-        ledger.outputs.append(table.write(area.embeddings_path(config.name)))
+        sha256 = hashes.reindex(list(found.image_ids)).to_numpy(object)
+        fingerprint = sha256_bytes(found.vectors.tobytes())
+        embeddings = Embeddings(config.name, fingerprint, found.image_ids, sha256, found.vectors)
+        ledger.outputs.append(embeddings.write(area.embeddings_path(config.name)))
 
     inputs = [area.table_path(name) for name in ("images", "captions", "regions")]
     if config.init is not None:
@@ -415,6 +409,5 @@ def _told(scene: Scene, config: ViewsConfig, ledger: Ledger) -> bool:
 def _write(found: Trained, config: ViewsConfig) -> list[Path]:
     written = save_towers(config.out, found.loaded, found.model, plain(config))
     history = config.out / "history.jsonl"
-    with atomic_path(history) as temporary:
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in found.history), encoding="utf-8")
+    write_json_lines(history, found.history)
     return [*written, history]

@@ -66,9 +66,3 @@ def sum_of_losses(hidden: Tensor, projection: Tensor, labels: Tensor, chunk: int
     with torch.autocast(device, enabled=False):
         total: Tensor = _SumOfLosses.apply(hidden.to(dtype), projection, labels, chunk)
     return total
-
-
-def mean_loss(hidden: Tensor, projection: Tensor, labels: Tensor, ignored: int) -> Tensor:
-    """Return the mean cross-entropy over the labels that are not `ignored`: `hidden` (n, length, width), `labels`."""
-    real = labels != ignored
-    return sum_of_losses(hidden[real], projection, labels[real]) / real.sum()

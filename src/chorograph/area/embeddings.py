@@ -1,4 +1,4 @@
-"""Vectors of images at rest."""
+"""Vectors of images at rest: a table of the area."""
 
 from __future__ import annotations
 
