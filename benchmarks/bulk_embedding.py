@@ -36,8 +36,8 @@ SIDES = ("ours, fp32", "ours, bf16", "peer")
 
 def encode_ours(area: str, model: str, device: str, workers: int) -> NDArray[np.float32]:
     from chorograph.area.folder import Area
-    from chorograph.area.stage import Ledger
-    from chorograph.embed.run import embed_images
+    from chorograph.embedding.run import embed_images
+    from chorograph.ground.stage import Ledger
 
     return embed_images(Area.open(area), model, Ledger(), device=device).vectors
 
@@ -96,7 +96,7 @@ def _timed(work: Any, device: str) -> tuple[float, Any]:
 
 
 def make_area(path: Path, files: list[bytes]) -> None:
-    from chorograph.area.folder import AreaDraft
+    from chorograph.area.draft import AreaDraft
 
     with AreaDraft(path, path.name) as draft:
         ids = [f"{row:06d}" for row in range(len(files))]
@@ -108,7 +108,7 @@ def make_area(path: Path, files: list[bytes]) -> None:
 def compare(folder: Path | None, model: str, number: int, rounds: int, device: str, threads: int) -> dict[str, Any]:
     import torch
 
-    from chorograph.models.openclip import load_open_clip
+    from chorograph.models.encoders.open_clip import load_open_clip
 
     if folder is None:
         from shard_reading import make_images

@@ -67,11 +67,11 @@ def serve(asked: argparse.Namespace) -> None:
     """Make ready, then take one step for each precision that a line of the standard input names."""
     from open_clip.loss import CoCaLoss
 
-    from chorograph.models.coca import architecture, build, trim
-    from chorograph.pretrain.freeze import make_optimiser
-    from chorograph.pretrain.objectives import CocaObjective, Towers
-    from chorograph.pretrain.parallel import blocks
-    from chorograph.pretrain.step import Step
+    from chorograph.models.coca.towers import architecture, build, trim
+    from chorograph.pretraining.loop.freeze import make_optimiser
+    from chorograph.pretraining.loop.parallel import blocks
+    from chorograph.pretraining.loop.step import Step
+    from chorograph.pretraining.objectives.objectives import CocaObjective, Towers
 
     ours, device = asked.side == "ours", torch.device(asked.device)
     images, tokens = (tensor.to(device) for tensor in batch(asked.batch_size))
@@ -132,7 +132,7 @@ def flops_a_pair(name: str, length: int) -> float:
     Products of weights and activations, and attention; three times the forward ones. Nothing is counted that is
     computed in vain or twice.
     """
-    from chorograph.models.coca import architecture
+    from chorograph.models.coca.towers import architecture
 
     config = architecture(name)
     vision, text, dim = config["vision_cfg"], config["text_cfg"], config["embed_dim"]

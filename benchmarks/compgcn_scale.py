@@ -45,9 +45,9 @@ def _made(facts: int, number: int) -> Any:
 
 def epoch(graph: Any, steps: int | None) -> dict[str, Any]:
     """Time an epoch, or `steps` of it and what the whole would take by them."""
-    from chorograph.embed.graph_training import Training, train_compgcn
     from chorograph.graph.neighbours import Neighbours
-    from chorograph.models.compgcn import CompGcn
+    from chorograph.models.graph.compgcn import CompGcn
+    from chorograph.pretraining.links.training import Training, train_compgcn
 
     times: list[float] = []
     read: list[int] = []

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from chorograph.curate.packs import PackWriter
-from chorograph.curate.rows import SCHEMA, Context
-from chorograph.curate.validity import ValidImages
+from chorograph.curation.packs import PackWriter
+from chorograph.curation.rows import SCHEMA, Context
+from chorograph.curation.steps.validity import ValidImages
 from synthetic_web import draw_aerial
 
 RESULT = Path(__file__).parent / "results" / "curate_decode.json"

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from chorograph.curate.neighbours import Bands, VectorIndex, digests
+from chorograph.curation.steps.neighbours import Bands, VectorIndex, digests
 
 RESULT = Path(__file__).parent / "results" / "curate_embeddings.json"
 SIZES = (20_000, 200_000)

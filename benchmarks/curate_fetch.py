@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from bad_server import KINDS, bad_server, small_image
-from chorograph.curate.fetch import Fetch, Fetched, fetch_all
+from chorograph.curation.steps.fetch import Fetch, Fetched, fetch_all
 
 RESULT = Path(__file__).parent / "results" / "curate_fetch.json"
 TOTAL = 1000

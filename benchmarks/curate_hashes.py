@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from chorograph.curate.duplicates import HashDuplicates
-from chorograph.curate.near_hashes import HashIndex, band_masks
+from chorograph.curation.steps.duplicates import HashDuplicates
+from chorograph.curation.steps.near_hashes import HashIndex, band_masks
 
 RESULT = Path(__file__).parent / "results" / "curate_hashes.json"
 SIZES = (1_000_000, 5_000_000)

@@ -33,7 +33,7 @@ THREADS = 2
 
 def make(folder: Path, rows: int) -> None:
     """Write captions of 242 characters on average, of which a twentieth holds a pattern, in files of a million."""
-    from chorograph.curate.keywords import RS5M_PATTERNS
+    from chorograph.curation.steps.keywords import RS5M_PATTERNS
 
     generator = np.random.default_rng(0)
     letters = np.array(list("abcdefghiklmnoprstuvwy"))
@@ -58,10 +58,10 @@ def make(folder: Path, rows: int) -> None:
 
 
 def ours(folder: Path, out: Path, small: Path) -> dict[str, Any]:
-    from chorograph.curate.engine import daft, engine
-    from chorograph.curate.partitions import find_partitions
-    from chorograph.curate.plan import read_plan
-    from chorograph.curate.run import run_plan
+    from chorograph.curation.run.engine import daft, engine
+    from chorograph.curation.run.partitions import find_partitions
+    from chorograph.curation.run.plan import read_plan
+    from chorograph.curation.run.run import run_plan
 
     recipe = out / "recipe.yaml"
     recipe.write_text("steps: [{keywords: {record: false}}]\n")
@@ -79,7 +79,7 @@ def ours(folder: Path, out: Path, small: Path) -> dict[str, Any]:
 def duckdbs(folder: Path, out: Path, small: Path) -> dict[str, Any]:
     import duckdb
 
-    from chorograph.curate.keywords import Keywords
+    from chorograph.curation.steps.keywords import Keywords
 
     begun = time.perf_counter()
     connection = duckdb.connect()

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from chorograph.area.files import sha256_bytes
 from chorograph.area.images import read_rgb
-from chorograph.curate.detector import fit_detector
-from chorograph.curate.encoding import TEMPLATES, relevance
-from chorograph.models.registry import images_seen, load_image_text_encoder
+from chorograph.curation.steps.detector import fit_detector
+from chorograph.curation.steps.encoding import TEMPLATES, relevance
+from chorograph.ground.files import sha256_bytes
+from chorograph.models.encoders.registry import images_seen, load_image_text_encoder
 from synthetic_web import draw_aerial, draw_portrait
 
 RESULT = Path(__file__).parent / "results" / "curate_relevance.json"

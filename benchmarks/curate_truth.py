@@ -26,13 +26,13 @@ from scipy.stats import spearmanr
 from bad_server import bad_server
 from chorograph.area.folder import Area
 from chorograph.area.images import perceptual_hash, read_rgb
-from chorograph.area.stage import silent
-from chorograph.curate.captions import CaptionRules, caption_fault, caption_score, repetition, words
-from chorograph.curate.config import CurateConfig, FitDetectorConfig
-from chorograph.curate.duplicates import EmbeddingDuplicates, HashDuplicates, pack_vector
-from chorograph.curate.stage import curate, fit_a_detector
-from chorograph.curate.validity import inspect_image, orientations
-from chorograph.models.registry import load_encoder
+from chorograph.curation.config import CurateConfig, FitDetectorConfig
+from chorograph.curation.stage import curate, fit_a_detector
+from chorograph.curation.steps.captions import CaptionRules, caption_fault, caption_score, repetition, words
+from chorograph.curation.steps.duplicates import EmbeddingDuplicates, HashDuplicates, pack_vector
+from chorograph.curation.steps.validity import inspect_image, orientations
+from chorograph.ground.stage import silent
+from chorograph.models.encoders.registry import load_encoder
 from synthetic_web import draw_aerial, draw_portrait, make_web, precision_and_recall
 
 RESULT = Path(__file__).parent / "results" / "curate_truth.json"

@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from chorograph.area.embeddings import Embeddings
-from chorograph.area.files import write_json
 from chorograph.area.folder import Area
 from chorograph.area.splits import SpatialBlocks, duplicate_groups
-from chorograph.area.stage import Ledger
+from chorograph.ground.files import write_json
+from chorograph.ground.stage import Ledger
 from chorograph.metrics.regression import METRICS, BlockBootstrap
-from chorograph.predict.attention import Tiles, with_attention
-from chorograph.predict.config import PredictConfig
-from chorograph.predict.crossfit import Fused, cross_fit
-from chorograph.predict.labels import read_labels
-from chorograph.predict.probes import make_probe_maker
-from chorograph.predict.run import read_modalities
+from chorograph.prediction.config import PredictConfig
+from chorograph.prediction.crossfit import Fused, cross_fit
+from chorograph.prediction.labels import read_labels
+from chorograph.prediction.probes.attention import Tiles, with_attention
+from chorograph.prediction.probes.registry import make_probe_maker
+from chorograph.prediction.run import read_modalities
 
 INDICATORS = {
     "sale_price_median_usd": {"log": True},

@@ -22,15 +22,15 @@ import pandas as pd
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
 from chorograph.area.splits import SpatialBlocks, duplicate_groups
-from chorograph.area.stage import Ledger
-from chorograph.embed.graph_config import GraphEmbedConfig
-from chorograph.embed.graph_run import embed_graph
+from chorograph.ground.stage import Ledger
 from chorograph.metrics.regression import METRICS
-from chorograph.predict.gaussian_process import GaussianProcess
-from chorograph.predict.labels import read_labels
-from chorograph.predict.modalities import image_features, location_features
-from chorograph.pretrain.graph import align
-from chorograph.pretrain.graph_config import AlignConfig
+from chorograph.prediction.labels import read_labels
+from chorograph.prediction.modalities import image_features, location_features
+from chorograph.prediction.probes.gaussian_process import GaussianProcess
+from chorograph.pretraining.alignment.config import AlignConfig
+from chorograph.pretraining.alignment.run import align
+from chorograph.pretraining.links.config import GraphEmbedConfig
+from chorograph.pretraining.links.run import embed_graph
 
 RESULT = Path(__file__).parent / "results" / "knowcl_king_county.json"
 TARGETS: dict[str, dict[str, Any]] = {

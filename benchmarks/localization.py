@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorograph.metrics.localization import localization_scores
-from chorograph.search.heatmap import mean_similarity
-from chorograph.search.localize import encode_windows, find_peaks, probability_map
-from chorograph.search.windows import windows
+from chorograph.searching.heatmap import mean_similarity
+from chorograph.searching.localize import encode_windows, find_peaks, probability_map
+from chorograph.searching.windows import windows
 
 RESULT = Path(__file__).parent / "results" / "localization.json"
 SHAPE = (2000, 3000)
@@ -183,8 +183,8 @@ def whole(side: int) -> dict[str, Any]:
     """Localise in a GeoTIFF of side x side px, files and scores included; return seconds and the process's peak."""
     import rasterio
 
-    from chorograph.search.large_image import open_large_image
-    from chorograph.search.output import write_heatmap, write_overlay, write_peaks
+    from chorograph.searching.large_image import open_large_image
+    from chorograph.searching.output import write_heatmap, write_overlay, write_peaks
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "image.tif"

@@ -27,9 +27,9 @@ import numpy as np
 import sklearn
 
 from chorograph.area.splits import Folds
-from chorograph.predict.crossfit import Fused, cross_fit_many
-from chorograph.predict.probes import make_probe_maker
-from chorograph.predict.ridge import RidgePath
+from chorograph.prediction.crossfit import Fused, cross_fit_many
+from chorograph.prediction.probes.registry import make_probe_maker
+from chorograph.prediction.probes.ridge import RidgePath
 
 RESULT = Path(__file__).with_name("results") / "probes.json"
 EPOCHS, MEASURED_EPOCHS = 100, 2
@@ -86,8 +86,8 @@ def published_protocol(encoder: str, area: str | None, images: int) -> dict[str,
     import torch
 
     from chorograph.models.checkpoint import load_checkpoint
-    from chorograph.models.openclip import OpenClipEncoder, new_model
-    from chorograph.predict.mlp import UrbanClipMlp
+    from chorograph.models.encoders.open_clip import OpenClipEncoder, new_model
+    from chorograph.prediction.probes.mlp import UrbanClipMlp
 
     words = ["a road", "houses and trees"]
     loaded = load_checkpoint(Path(encoder)) if Path(encoder).is_dir() else new_model(encoder, seed=0, captions=words)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from chorograph.area.files import write_json
+from chorograph.ground.files import write_json
 from chorograph.metrics import retrieval
 from chorograph.metrics.retrieval import Belonging, best_ranks, recalls
 

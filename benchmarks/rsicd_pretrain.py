@@ -25,15 +25,15 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from chorograph.area.files import read_json, write_json
 from chorograph.area.folder import Area
+from chorograph.ground.files import read_json, write_json
 from chorograph.metrics.captions import cider_d, distinct, tokenize
 from chorograph.metrics.retrieval import belonging, best_ranks, recalls
 from chorograph.models.checkpoint import load_checkpoint
-from chorograph.models.decoding import caption_evidence, generate
-from chorograph.models.openclip import OpenClipEncoder
-from chorograph.models.registry import load_encoder
-from chorograph.pretrain.pairs import assign_roles
+from chorograph.models.coca.decoding import caption_evidence, generate
+from chorograph.models.encoders.open_clip import OpenClipEncoder
+from chorograph.models.encoders.registry import load_encoder
+from chorograph.pretraining.feeds.pairs import assign_roles
 
 RESULTS = Path(__file__).parent / "results" / "rsicd_pretrain.json"
 Matrix = NDArray[np.float64]

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from chorograph.acquire.synthetic import SyntheticCityConfig, build_synthetic
 from chorograph.area.splits import SpatialBlocks, duplicate_groups
-from chorograph.area.stage import Ledger
-from chorograph.embed.run import embed_images
+from chorograph.embedding.run import embed_images
+from chorograph.ground.stage import Ledger
 from chorograph.metrics.regression import METRICS
-from chorograph.predict.crossfit import Fused, cross_fit
-from chorograph.predict.labels import read_labels
-from chorograph.predict.modalities import image_features
-from chorograph.predict.probes import make_probe_maker
+from chorograph.prediction.crossfit import Fused, cross_fit
+from chorograph.prediction.labels import read_labels
+from chorograph.prediction.modalities import image_features
+from chorograph.prediction.probes.registry import make_probe_maker
+from chorograph.synthetic import SyntheticCityConfig, build_synthetic
 
 RESULT = Path(__file__).parent / "results" / "street_views.json"
 VIEWS = (0, 1, 10, 25)

@@ -29,14 +29,14 @@ from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 
-from chorograph.acquire.baidu_tiles import tile_of_region
-from chorograph.acquire.urbanclip import import_urbanclip
-from chorograph.area.files import sha256_file, write_json
+from chorograph.acquisition.coordinates.baidu_tiles import tile_of_region
+from chorograph.acquisition.layouts.urbanclip import import_urbanclip
 from chorograph.area.folder import Area
 from chorograph.area.splits import Folds, Given, LeaveGroupOut, RandomFolds, Split, inner_points, to_sphere
-from chorograph.area.stage import Ledger
+from chorograph.ground.files import sha256_file, write_json
+from chorograph.ground.stage import Ledger
 from chorograph.metrics.regression import BlockBootstrap, Estimate, r2
-from chorograph.predict.ridge import RidgePath
+from chorograph.prediction.probes.ridge import RidgePath
 
 RESULT = Path(__file__).with_name("results") / "urbanclip_text.json"
 BLOCK_TILES, NEIGHBOURS, COMPONENTS = 8, 8, 100

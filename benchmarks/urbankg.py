@@ -26,12 +26,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from chorograph.area.folder import Area
-from chorograph.area.stage import Ledger
 from chorograph.graph.facts import Graph
+from chorograph.ground.stage import Ledger
 from chorograph.metrics.regression import METRICS
-from chorograph.predict.labels import read_labels
-from chorograph.predict.modalities import graph_part
-from chorograph.predict.probes import make_probe_maker
+from chorograph.prediction.labels import read_labels
+from chorograph.prediction.modalities import graph_part
+from chorograph.prediction.probes.registry import make_probe_maker
 
 INDICATORS = ("population", "economic_activity", "comments", "rating")
 PARTS = ["graph-degrees", "graph-categories", "graph-surroundings", "graph-position"]

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from chorograph.area.tables import TABLES
 from chorograph.cli.app import app
 from chorograph.cli.listing import reference
-from chorograph.recipe.verbs import VERBS
+from chorograph.verbs.table import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
 

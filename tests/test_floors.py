@@ -1,83 +1,151 @@
-"""The floors of the house: imports go down only, and importing the library is light."""
+"""The floors of the house: imports go down only, base rooms need no extra, and importing the library is light."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[1] / "src" / "chorograph"
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "chorograph"
 
-FLOORS = {
-    0: {"area", "shards", "metrics"},
-    1: {"acquire", "curate", "graph"},
-    2: {"models"},
-    3: {"pretrain", "embed", "caption", "predict", "search", "generate"},
-    4: {"evaluate"},
-    5: {"report", "serve"},
-    6: {"cli", "recipe"},
-}
-FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
-# Rooms of one floor that may know each other, and why.
-NEIGHBOURS = {
-    ("metrics", "area"),  # errors
-    ("shards", "area"),  # errors, safe images
-    ("acquire", "graph"),  # files of facts are read in one place
-    ("area", "shards"),  # an image whose uri is SHARD.tar#KEY, read when asked for
-    ("predict", "embed"),  # vectors at rest are what predict reads
-    ("cli", "recipe"),  # both doors share the table of verbs
+#: From the ground up. A room imports rooms of lower floors only; rooms of one floor do not know each other.
+FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"ground"}),
+    frozenset({"shards", "metrics"}),
+    frozenset({"area"}),
+    frozenset({"graph", "curation", "synthetic"}),
+    frozenset({"acquisition"}),
+    frozenset({"models"}),
+    frozenset({"pretraining", "embedding", "captioning", "prediction", "searching"}),
+    frozenset({"evaluation", "study"}),
+    frozenset({"reporting"}),
+    frozenset({"verbs"}),
+    frozenset({"recipe"}),
+    frozenset({"cli"}),
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+#: Where torch begins: rooms on lower floors take a model as an argument.
+FIRST_WITH_TORCH = FLOOR_OF["models"]
+#: Modules of an extra that a room without torch imports, and only where the work needs them.
+EXTRAS_OF: dict[str, frozenset[str]] = {
+    "curation": frozenset({"aiohttp", "daft", "ray"}),
+    "searching": frozenset({"rasterio"}),
+    "metrics": frozenset({"pycocoevalcap"}),
 }
 HEAVY = {"torch", "pandas", "geopandas", "sklearn", "bokeh", "pyarrow", "open_clip"}
 
 
-def _imports(path: Path) -> list[str]:
-    """Return every chorograph room that a file imports at run time, in functions too."""
-    tree = ast.parse(path.read_text())
-    typing_only = {
+def imported(source: str) -> set[str]:
+    """Return every module that a file imports at run time, in functions too; those for type checking alone are not."""
+    tree = ast.parse(source)
+    for_typing = {
         id(inner)
         for node in ast.walk(tree)
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        for inner in ast.walk(node)
+        for branch in node.body
+        for inner in ast.walk(branch)
     }
-    names = []
+    names: set[str] = set()
     for node in ast.walk(tree):
-        if id(node) in typing_only:
+        if id(node) in for_typing:
             continue
-        if isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{path}: relative import"
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import of {node.module}"
+            names.add(str(node.module))
             if node.module == "chorograph":
-                names += [f"chorograph.{alias.name}" for alias in node.names]
-            names.append(node.module)
+                names.update(f"chorograph.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-    return [name.split(".")[1] for name in names if name.startswith("chorograph.")]
+            names.update(alias.name for alias in node.names)
+    return names
+
+
+def rooms_above(room: str, source: str) -> set[str]:
+    """Return the rooms that a file of `room` imports and that are not below it."""
+    others = {name.split(".")[1] for name in imported(source) if name.startswith("chorograph.")} - {room}
+    return {other for other in others if FLOOR_OF.get(other, len(FLOORS)) >= FLOOR_OF[room]}
 
 
 def _rooms() -> list[Path]:
     return sorted(path for path in SOURCE.iterdir() if path.is_dir() and (path / "__init__.py").exists())
 
 
+def _files(room: Path) -> Iterator[tuple[str, str]]:
+    for file in sorted(room.rglob("*.py")):
+        yield str(file.relative_to(SOURCE)), file.read_text(encoding="utf-8")
+
+
+def _extras() -> set[str]:
+    """Return the top modules of the packages that only an extra installs, as they are imported."""
+    spelled = {"open_clip_torch": "open_clip", "torch-geometric": "torch_geometric", "odc-stac": "odc"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = [line for name, lines in project["optional-dependencies"].items() if name != "all" for line in lines]
+    names = {line.split(">")[0].split("=")[0].split("[")[0].strip() for line in listed}
+    return {spelled.get(name, name.replace("-", "_")) for name in names}
+
+
+def test_the_floors_list_the_rooms_that_exist() -> None:
+    assert {room.name for room in _rooms()} == set(FLOOR_OF)
+
+
 @pytest.mark.parametrize("room", _rooms(), ids=lambda path: path.name)
 def test_imports_go_down(room: Path) -> None:
-    for file in sorted(room.rglob("*.py")):
-        for other in _imports(file):
-            if other == room.name or (room.name, other) in NEIGHBOURS:
-                continue
-            assert FLOOR_OF[other] < FLOOR_OF[room.name], f"{file.relative_to(SOURCE)} reaches up to {other}"
+    for name, source in _files(room):
+        assert not rooms_above(room.name, source), f"{name} reaches up"
 
 
-def test_every_room_has_a_floor() -> None:
-    assert {room.name for room in _rooms()} <= set(FLOOR_OF)
+@pytest.mark.parametrize(
+    ("planted", "found"),
+    [
+        ("from torch import nn", {"torch"}),
+        ("import torch.nn as nn", {"torch.nn"}),
+        ("def f():\n    from chorograph.models.weights import read_weights", {"chorograph.models.weights"}),
+        ("from chorograph import models", {"chorograph", "chorograph.models"}),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch", {"typing"}),
+    ],
+)
+def test_planted_imports_are_found(planted: str, found: set[str]) -> None:
+    assert imported(planted) == found
 
 
-def test_no_torch_below_models() -> None:
-    for floor in (0, 1):
-        for room in FLOORS[floor]:
-            for file in (SOURCE / room).rglob("*.py"):
-                assert "import torch" not in file.read_text(), file
+def test_a_planted_arrow_up_is_found() -> None:
+    assert rooms_above("area", "from chorograph.models.weights import read_weights") == {"models"}
+    assert rooms_above("models", "from chorograph.area.folder import Area") == set()
+
+
+def test_no_file_imports_itself_in_a_circle() -> None:
+    below = {}
+    for room in _rooms():
+        for name, source in _files(room):
+            module = "chorograph." + name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            below[module] = {other for other in imported(source) if other.startswith("chorograph")} - {module}
+    while leaves := [module for module, others in below.items() if not others & set(below)]:
+        for leaf in leaves:
+            del below[leaf]
+    assert not below, f"circles among {sorted(below)}"
+
+
+@pytest.mark.parametrize("room", _rooms(), ids=lambda path: path.name)
+def test_rooms_without_torch_import_no_extra(room: Path) -> None:
+    if FLOOR_OF[room.name] >= FIRST_WITH_TORCH and room.name not in EXTRAS_OF:
+        pytest.skip("a room that may import torch")
+    allowed = EXTRAS_OF.get(room.name, frozenset())
+    extras = _extras() | {"torch"}
+    for name, source in _files(room):
+        found = {module.split(".")[0] for module in imported(source)} & extras
+        assert found <= allowed, f"{name} imports {sorted(found - allowed)}"
+
+
+@pytest.mark.parametrize("room", _rooms(), ids=lambda path: path.name)
+def test_a_folder_has_at_most_a_dozen_and_three_files(room: Path) -> None:
+    for folder in [room, *(path for path in room.rglob("*") if path.is_dir() and path.name != "__pycache__")]:
+        files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(files) <= 15, f"{folder.relative_to(SOURCE)} holds {len(files)} files: give it sub-folders"
 
 
 @pytest.mark.parametrize("statement", ["import chorograph", "import chorograph.cli.app"])

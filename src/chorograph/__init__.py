@@ -7,25 +7,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-# Each of these rooms offers a function of its own name. Bound here, `chorograph.embed` is the function; the room's
+# Each of these rooms offers a function of its own name. Bound here, `chorograph.embedding` is the function; the room's
 # modules are reached as always (`from chorograph.area.embeddings import Embeddings`).
-from chorograph.embed import embed
-from chorograph.predict import predict
-from chorograph.pretrain import pretrain
-from chorograph.report import report
+from chorograph.embedding import embed
+from chorograph.prediction import predict
+from chorograph.pretraining import pretrain
+from chorograph.reporting import report
 
 if TYPE_CHECKING:
     from chorograph.area.embeddings import Embeddings
     from chorograph.area.folder import Area
     from chorograph.area.splits import Given, LeaveGroupOut, RandomFolds, SpatialBlocks
-    from chorograph.predict.result import Prediction
+    from chorograph.prediction.result import Prediction
 
 _LAZY = {
     "Area": "chorograph.area.folder",
     "Embeddings": "chorograph.area.embeddings",
     "Given": "chorograph.area.splits",
     "LeaveGroupOut": "chorograph.area.splits",
-    "Prediction": "chorograph.predict.result",
+    "Prediction": "chorograph.prediction.result",
     "RandomFolds": "chorograph.area.splits",
     "SpatialBlocks": "chorograph.area.splits",
 }

@@ -9,9 +9,10 @@ import pytest
 from shapely.geometry import Polygon, box
 
 from chorograph.area.check import check_area
-from chorograph.area.errors import AreaError, InputError, UnknownNameError
-from chorograph.area.folder import Area, AreaDraft, Source
+from chorograph.area.draft import AreaDraft
+from chorograph.area.folder import Area, Source
 from chorograph.area.tables import TABLES, conform, empty
+from chorograph.ground.errors import AreaError, InputError, UnknownNameError
 
 
 def _regions() -> gpd.GeoDataFrame:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chorograph.area.errors import ImageError
 from chorograph.area.images import open_image, read_rgb
+from chorograph.ground.errors import ImageError
 
 
 def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:

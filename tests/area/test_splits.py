@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import Point
 
-from chorograph.area.errors import InputError, UnknownNameError
-from chorograph.area.folder import Area, AreaDraft
+from chorograph.area.draft import AreaDraft
+from chorograph.area.folder import Area
 from chorograph.area.splits import (
     EARTH_RADIUS_M,
     Clusters,
@@ -25,6 +25,7 @@ from chorograph.area.splits import (
     parse_split,
     to_sphere,
 )
+from chorograph.ground.errors import InputError, UnknownNameError
 
 AREA = Area(Path(), "a", "a")
 

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from chorograph.cli.app import app
-from chorograph.recipe.verbs import VERBS
+from chorograph.verbs.table import VERBS
 
 
 def call(*words: object, code: int = 0) -> dict[str, Any]:

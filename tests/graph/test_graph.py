@@ -12,10 +12,9 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chorograph.area.errors import AreaError, InputError
-from chorograph.area.folder import Area, AreaDraft
+from chorograph.area.draft import AreaDraft
+from chorograph.area.folder import Area
 from chorograph.area.splits import EARTH_RADIUS_M
-from chorograph.area.stage import silent
 from chorograph.graph.build import (
     Sources,
     Thresholds,
@@ -30,6 +29,8 @@ from chorograph.graph.facts import Graph, both_ways
 from chorograph.graph.inverses import hold_out, inverse_of, leaking, without_regions
 from chorograph.graph.reading import as_text, read_facts
 from chorograph.graph.stage import build, check, info
+from chorograph.ground.errors import AreaError, InputError
+from chorograph.ground.stage import silent
 
 TOY = [("A", "r", "B"), ("A", "r", "C"), ("B", "r", "C")]
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chorograph.area.errors import MissingExtraError
+from chorograph.ground.errors import MissingExtraError
 from chorograph.metrics.captions import (
     bleu,
     bleu_counts,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from chorograph.area.errors import InputError
+from chorograph.ground.errors import InputError
 from chorograph.metrics import localization as metrics
 
 SQUARE = [[400, 400], [600, 400], [600, 600], [400, 600]]

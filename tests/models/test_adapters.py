@@ -10,8 +10,8 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor, nn
 
-from chorograph.area.errors import InputError, UnknownNameError
-from chorograph.models.adapters import (
+from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.models.adapters.methods import (
     ADAPTERS,
     Adapter,
     adapter_state,
@@ -20,8 +20,8 @@ from chorograph.models.adapters import (
     merge_adapter,
     save_adapter,
 )
-from chorograph.models.coca import build
-from chorograph.models.lean import make_lean
+from chorograph.models.coca.lean import make_lean
+from chorograph.models.coca.towers import build
 
 _VISION = {"image_size": 32, "patch_size": 16, "width": 48, "head_width": 16, "layers": 2}
 _TEXT = {"context_length": 12, "vocab_size": 64, "width": 32, "heads": 2, "layers": 2}

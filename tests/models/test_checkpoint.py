@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from chorograph.area.errors import InputError
+from chorograph.ground.errors import InputError
 from chorograph.models.checkpoint import load_checkpoint, load_checkpoint_encoder, save_checkpoint
-from chorograph.models.openclip import ImageTextModel, OpenClipEncoder, new_model
+from chorograph.models.encoders.open_clip import ImageTextModel, OpenClipEncoder, new_model
 from chorograph.models.weights import apply_weights, read_weights
 
 _CAPTIONS = ["a road and a roof", "two roofs beside a road", "a lake and a road"]

@@ -9,9 +9,9 @@ from open_clip.loss import ClipLoss, CoCaLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
-from chorograph.area.errors import InputError, UnknownNameError
-from chorograph.models.coca import SMALL, architecture, build, decode, encode_text, is_coca, trim
-from chorograph.pretrain.objectives import ClipObjective, CocaObjective
+from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.models.coca.towers import SMALL, architecture, build, decode, encode_text, is_coca, trim
+from chorograph.pretraining.objectives.objectives import ClipObjective, CocaObjective
 
 _VOCABULARY = 60
 

@@ -6,9 +6,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("torch_geometric")
 
-from chorograph.area.errors import UnknownNameError  # noqa: E402
 from chorograph.graph.neighbours import Neighbours  # noqa: E402
-from chorograph.models.compgcn import (  # noqa: E402
+from chorograph.ground.errors import UnknownNameError  # noqa: E402
+from chorograph.models.graph.compgcn import (  # noqa: E402
     COMPOSITIONS,
     CompGcn,
     CompGcnLayer,

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from chorograph.area.errors import InputError
-from chorograph.models.decoding import _draw, caption_evidence, generate
-from chorograph.models.openclip import ImageTextModel, new_model
-from chorograph.pretrain.objectives import CocaObjective
+from chorograph.ground.errors import InputError
+from chorograph.models.coca.decoding import _draw, caption_evidence, generate
+from chorograph.models.encoders.open_clip import ImageTextModel, new_model
+from chorograph.pretraining.objectives.objectives import CocaObjective
 
 _CAPTIONS = ["a red roof", "two blue ponds"]
 

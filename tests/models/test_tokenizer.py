@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from chorograph.area.errors import InputError
-from chorograph.models.tokenizer import WordTokenizer, split_words
+from chorograph.ground.errors import InputError
+from chorograph.models.coca.tokenizer import WordTokenizer, split_words
 
 _CAPTIONS = ["Two red roofs, a road.", "A road and two trees.", "A road beside a lake."]
 

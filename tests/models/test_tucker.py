@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from chorograph.models.tucker import TuckER  # noqa: E402
+from chorograph.models.graph.tucker import TuckER  # noqa: E402
 
 
 def test_scores_equal_pykeens_on_the_same_weights() -> None:

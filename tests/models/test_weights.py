@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from chorograph.area.errors import InputError
+from chorograph.ground.errors import InputError
 from chorograph.models.weights import apply_weights, fitting_architectures, read_weights
 
 _RAN: list[str] = []

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chorograph.area.errors import ChorographError
-from chorograph.area.stage import Outcome, silent
-from chorograph.recipe.run import find_recipe, read_recipe, run_recipe, shipped_recipes
+from chorograph.ground.errors import ChorographError
+from chorograph.ground.recipe_file import find_recipe, shipped_recipes
+from chorograph.ground.stage import Outcome, silent
+from chorograph.recipe.run import read_recipe, run_recipe
 
 
 @pytest.mark.parametrize("path", shipped_recipes(), ids=lambda path: path.stem)

@@ -17,12 +17,13 @@ import webdataset
 from PIL import Image
 
 from chorograph.area.check import check_area
-from chorograph.area.errors import AreaError, ImageError, InputError
-from chorograph.area.files import sha256_bytes
-from chorograph.area.folder import Area, AreaDraft
+from chorograph.area.draft import AreaDraft
+from chorograph.area.folder import Area
 from chorograph.area.images import read_rgb
-from chorograph.area.stage import Ledger
-from chorograph.evaluate.seen import read_seen
+from chorograph.evaluation.examples.seen import read_seen
+from chorograph.ground.errors import AreaError, ImageError, InputError
+from chorograph.ground.files import sha256_bytes
+from chorograph.ground.stage import Ledger
 from chorograph.shards.index import index_shard
 from chorograph.shards.pairs import expand_shards, open_pairs
 from chorograph.shards.samples import read_samples

@@ -12,7 +12,7 @@ import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chorograph.area.errors import InputError
+from chorograph.ground.errors import InputError
 from chorograph.shards.samples import Sample, read_samples
 from chorograph.shards.tar import Member, open_stream, walk
 

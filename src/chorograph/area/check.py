@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chorograph.area.errors import ChorographError, ImageError
-from chorograph.area.files import sha256_bytes
-from chorograph.area.stage import Progress, silent
 from chorograph.area.tables import TABLES, conform, row_list
+from chorograph.ground.errors import ChorographError, ImageError
+from chorograph.ground.files import sha256_bytes
+from chorograph.ground.stage import Progress, silent
 
 if TYPE_CHECKING:
     import pandas as pd

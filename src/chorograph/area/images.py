@@ -11,7 +11,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from chorograph.area.errors import ImageError
+from chorograph.ground.errors import ImageError
 
 #: Larger images are refused before their pixels are decoded (a decompression bomb is a few kB on disk).
 MAX_PIXELS = 64_000_000

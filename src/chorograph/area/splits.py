@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from chorograph.area.errors import InputError, UnknownNameError
+from chorograph.ground.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     import geopandas as gpd

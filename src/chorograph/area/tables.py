@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from chorograph.area.errors import AreaError, UnknownNameError
+from chorograph.ground.errors import AreaError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

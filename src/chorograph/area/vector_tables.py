@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from chorograph.area.errors import AreaError, InputError
-from chorograph.area.files import atomic_path
+from chorograph.ground.errors import AreaError, InputError
+from chorograph.ground.files import atomic_path
 
 
 @dataclass(frozen=True)

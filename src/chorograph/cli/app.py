@@ -13,12 +13,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from chorograph.area.config import configure
-from chorograph.area.errors import ChorographError, InputError, UnknownNameError
-from chorograph.area.stage import Outcome
 from chorograph.cli.show import Bar, show_error, show_json, show_outcome, show_recipe
+from chorograph.ground.errors import ChorographError, InputError, UnknownNameError
+from chorograph.ground.settings import configure
+from chorograph.ground.stage import Outcome
 from chorograph.recipe.config import DemoConfig, RunConfig
-from chorograph.recipe.verbs import VERBS, Verb
+from chorograph.verbs.table import VERBS, Verb
 
 app = typer.Typer(
     name="chorograph",
@@ -140,7 +140,8 @@ for _verb in VERBS.values():
 
 
 def _run(config: RunConfig, as_json: bool) -> None:
-    from chorograph.recipe.run import find_recipe, read_recipe, run_recipe
+    from chorograph.ground.recipe_file import find_recipe
+    from chorograph.recipe.run import read_recipe, run_recipe
 
     pairs = [word.partition("=") for word in config.set]
     if wrong := [word for word, equals, _ in pairs if not equals]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from chorograph.area.errors import UnknownNameError
+from chorograph.ground.errors import UnknownNameError
 
 _EXTRAS = {
     "models": ("torch", "open_clip"),
@@ -44,7 +44,7 @@ def reference() -> str:
     import typing
 
     from chorograph.recipe.config import DemoConfig, RunConfig
-    from chorograph.recipe.verbs import VERBS
+    from chorograph.verbs.table import VERBS
 
     verbs = [(verb.name, verb.summary, verb.config, verb.positional) for verb in VERBS.values()]
     verbs += [("run", "Run a recipe.", RunConfig, ("recipe",)), ("demo", "Run the recipe `synthetic`.", DemoConfig, ())]
@@ -88,14 +88,14 @@ def _cuda() -> str:
 
 
 def _encoders() -> list[dict[str, str]]:
-    from chorograph.models.registry import DEFAULT, ENCODERS
+    from chorograph.models.encoders.registry import DEFAULT, ENCODERS
 
     rows = [{"name": "default", "summary": f"{DEFAULT}, the best that needs neither training nor download"}]
     return rows + [{"name": e.name, "summary": e.summary, "paper": e.paper, "licence": e.licence} for e in ENCODERS]
 
 
 def _verbs() -> list[dict[str, str]]:
-    from chorograph.recipe.verbs import VERBS
+    from chorograph.verbs.table import VERBS
 
     return [{"name": verb.name, "summary": verb.summary} for verb in VERBS.values()]
 
@@ -103,7 +103,7 @@ def _verbs() -> list[dict[str, str]]:
 def _recipes() -> list[dict[str, str]]:
     import yaml
 
-    from chorograph.recipe.run import shipped_recipes
+    from chorograph.ground.recipe_file import shipped_recipes
 
     rows = []
     for path in shipped_recipes():
@@ -113,7 +113,7 @@ def _recipes() -> list[dict[str, str]]:
 
 
 def _layouts() -> list[dict[str, str]]:
-    from chorograph.acquire.config import LAYOUTS
+    from chorograph.acquisition.config import LAYOUTS
 
     return [{"name": name, "summary": f"chorograph area import {name} SRC OUT"} for name in LAYOUTS]
 
@@ -128,13 +128,13 @@ def _tables() -> list[dict[str, str]]:
 
 
 def _prompts() -> list[dict[str, str]]:
-    from chorograph.evaluate.prompts import PROMPTS
+    from chorograph.evaluation.prompts import PROMPTS
 
     return [{"name": name, "summary": f"{len(set_)}, from {set_[0]!r}"} for name, set_ in PROMPTS.items()]
 
 
 def _published() -> list[dict[str, str]]:
-    from chorograph.evaluate.published import published
+    from chorograph.evaluation.published import published
 
     return [
         {

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.spatial import KDTree
 
-from chorograph.area.errors import InputError
 from chorograph.area.splits import EARTH_RADIUS_M, to_sphere
 from chorograph.graph.facts import Indices
+from chorograph.ground.errors import InputError
 
 if TYPE_CHECKING:
     import geopandas as gpd

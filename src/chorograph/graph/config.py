@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from chorograph.area.config import setting
+from chorograph.ground.settings import setting
 
 
 @dataclass(frozen=True)

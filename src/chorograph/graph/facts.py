@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chorograph.area.errors import AreaError
+from chorograph.ground.errors import AreaError
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
-from chorograph.area.errors import InputError
+from chorograph.ground.errors import InputError
 
 _COLUMNS = ["head", "relation", "tail"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chorograph.area.config import plain
-from chorograph.area.errors import AreaError, InputError, UnknownNameError
-from chorograph.area.stage import Ledger, Outcome, Progress, run_stage
 from chorograph.graph.config import GraphBuildConfig, GraphConfig
+from chorograph.ground.errors import AreaError, InputError, UnknownNameError
+from chorograph.ground.settings import plain
+from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
 
 if TYPE_CHECKING:
     import pandas as pd

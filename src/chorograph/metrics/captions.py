@@ -17,7 +17,7 @@ from shutil import which
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chorograph.area.errors import MissingExtraError
+from chorograph.ground.errors import MissingExtraError
 
 Vector = NDArray[np.float64]
 Tokens = Sequence[str]

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from chorograph.area.errors import InputError
+from chorograph.ground.errors import InputError
 
 Map = NDArray[np.floating]
 Mask = NDArray[np.bool_]

@@ -10,13 +10,13 @@ from typing import Any
 import open_clip
 from safetensors.torch import save_file
 
-from chorograph.area.errors import InputError
-from chorograph.area.files import atomic_folder, read_json, write_json, write_json_lines
-from chorograph.models.coca import build
-from chorograph.models.openclip import ImageTextModel, OpenClipEncoder
+from chorograph.ground.errors import InputError
+from chorograph.ground.files import atomic_folder, read_json, write_json, write_json_lines
+from chorograph.models.coca.tokenizer import Tokenizer, WordTokenizer
+from chorograph.models.coca.towers import build
+from chorograph.models.encoders.open_clip import ImageTextModel, OpenClipEncoder
+from chorograph.models.encoders.protocols import SEEN
 from chorograph.models.preprocessing import Preprocessing
-from chorograph.models.registry import SEEN
-from chorograph.models.tokenizer import Tokenizer, WordTokenizer
 from chorograph.models.weights import apply_weights, read_weights
 
 FORMAT = "chorograph-checkpoint-1"

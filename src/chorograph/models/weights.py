@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from chorograph.area.errors import InputError
+from chorograph.ground.errors import InputError
 
 _SHOWN = 8
 #: What wraps every name of a table: a distributed run, Lightning, a compiled model, or one inside the other.

@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
-from chorograph.area.config import configure
-from chorograph.area.errors import InputError, UnknownNameError
-from chorograph.area.files import atomic_path, read_json
-from chorograph.area.recipe_file import fill, read_recipe_file
-from chorograph.area.stage import Outcome, Progress
-from chorograph.recipe.verbs import Verb, get_verb
+from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.files import atomic_path, read_json
+from chorograph.ground.recipe_file import fill, read_recipe_file
+from chorograph.ground.settings import configure
+from chorograph.ground.stage import Outcome, Progress
+from chorograph.verbs.table import Verb, get_verb
 
 
 @dataclass(frozen=True)
@@ -26,23 +26,6 @@ class Recipe:
     stages: tuple[tuple[Verb, Any], ...]
     expects: tuple[dict[str, Any], ...]
     resolved: dict[str, Any]
-
-
-def find_recipe(name: str) -> Path:
-    """Return the file of a recipe: a path, or the name of one that ships with the library."""
-    if Path(name).is_file():
-        return Path(name)
-    shipped = {path.stem: path for path in shipped_recipes()}
-    if name not in shipped:
-        raise UnknownNameError.of("recipe", name, shipped)
-    return shipped[name]
-
-
-def shipped_recipes() -> list[Path]:
-    """Return the recipes that come with the library: inside an installed wheel, or at the top of a checkout."""
-    here = Path(__file__).resolve()
-    folders = (here.parents[1] / "recipes", here.parents[3] / "recipes")
-    return sorted(path for folder in folders for path in folder.glob("*.yaml"))
 
 
 def read_recipe(path: Path, arguments: Mapping[str, str], out: Path) -> Recipe:

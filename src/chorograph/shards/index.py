@@ -8,7 +8,7 @@ from functools import lru_cache
 from gzip import GzipFile
 from pathlib import Path
 
-from chorograph.area.errors import ImageError, InputError
+from chorograph.ground.errors import ImageError, InputError
 from chorograph.shards.samples import IMAGES, group
 from chorograph.shards.tar import Drop, Member, open_stream, walk
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chorograph.area.errors import ImageError, InputError
+from chorograph.ground.errors import ImageError, InputError
 from chorograph.shards.index import indexed
 from chorograph.shards.samples import CAPTIONS, IMAGES, read_caption, unusable
 from chorograph.shards.tar import Drop, split_name

@@ -9,7 +9,7 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from chorograph.area.errors import InputError
+from chorograph.ground.errors import InputError
 from chorograph.shards.samples import IMAGES, Sample
 from chorograph.shards.tar import Drop, open_stream, split_name, walk
 

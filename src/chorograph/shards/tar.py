@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from chorograph.area.errors import InputError
+from chorograph.ground.errors import InputError
 
 #: Told the reason of each thing that is left out; a ledger's `drop` is one.
 Drop = Callable[[str], None]

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from chorograph.area.errors import InputError
-from chorograph.area.files import atomic_path
+from chorograph.ground.errors import InputError
+from chorograph.ground.files import atomic_path
 from chorograph.shards.tar import MAX_MEMBER_BYTES, PICKLES
 
 if TYPE_CHECKING:

@@ -1,5 +1,0 @@
-"""A synthetic city drawn from a seed: tiles, captions, street views, a knowledge graph and indicators."""
-
-from chorograph.acquire.synthetic.city import SyntheticCity, SyntheticCityConfig, build_synthetic, plan_city
-
-__all__ = ["SyntheticCity", "SyntheticCityConfig", "build_synthetic", "plan_city"]

@@ -1,0 +1,59 @@
+"""Any folder of class folders of images, as torchvision's ImageFolder reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from chorograph.acquisition.corpus import class_facts
+from chorograph.acquisition.holding import hold
+from chorograph.area.draft import AreaDraft
+from chorograph.area.folder import Source
+from chorograph.ground.errors import InputError
+from chorograph.ground.stage import Ledger, Progress, silent
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
+
+
+def find_images(source: Path, ledger: Ledger) -> list[tuple[str, Path]]:
+    """Return (class, file) of every image below SOURCE/CLASS, sorted; `InputError` for a class folder without images.
+
+    Links that lead out of SOURCE are left out and counted.
+    """
+    if not source.is_dir():
+        raise InputError(f"{source} is not a folder")
+    root = source.resolve()
+    found: list[tuple[str, Path]] = []
+    for folder in sorted(path for path in source.iterdir() if path.is_dir()):
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not files:
+            raise InputError(f"{folder} holds no images; remove the folder or fill it")
+        for file in files:
+            if file.resolve().is_relative_to(root):
+                found.append((folder.name, file))
+            else:
+                ledger.drop("link that leads out of the folder")
+    if not found:
+        raise InputError(f"{source} holds no class folders with images")
+    return found
+
+
+def import_image_folder(
+    source: Path, out: Path, ledger: Ledger, *, skip_bad: bool = False, progress: Progress = silent
+) -> None:
+    """Build a corpus from SOURCE/CLASS/IMAGE."""
+    found = [(str(file.relative_to(source).with_suffix("")), name, file) for name, file in find_images(source, ledger)]
+    with AreaDraft(out, out.name, source.name, [Source(source.name)]) as draft:
+        rows = []
+        for done, (image_id, _, file) in enumerate(found, start=1):
+            uri, sha256 = hold(draft, image_id, file, ledger, skip_bad=skip_bad)
+            rows.append({"image_id": image_id, "uri": uri, "sha256": sha256})
+            progress("reading images", done, len(found))
+        images = pd.DataFrame(rows).assign(view="satellite", source=source.name, licence="unstated")
+        draft.write("images", images)
+        triples, entities = class_facts((image_id, name) for image_id, name, _ in found)
+        draft.write("entities", entities)
+        draft.write("triples", triples)
+    ledger.count("images", len(found))
+    ledger.count("classes", len({name for _, name, _ in found}))

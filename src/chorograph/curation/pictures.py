@@ -1,0 +1,52 @@
+"""Pictures wherever they lie: a shard, an area or corpus, a folder of files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from chorograph.area.folder import Area
+from chorograph.ground.errors import ImageError, InputError
+from chorograph.shards.samples import read_samples
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded image, what it is called, and its first caption where there is one."""
+
+    name: str
+    data: bytes
+    caption: str = ""
+
+
+def read_pictures(path: Path, drop: Callable[[str], None]) -> Iterator[Picture]:
+    """Yield the pictures of a shard (.tar, .tar.gz), an area or corpus, or a folder; `drop` is told what is left out.
+
+    Raises `InputError` where there are none of them.
+    """
+    if path.is_file():
+        for sample in read_samples(path, drop):
+            yield Picture(sample.name, sample.image(), sample.caption())
+    elif (path / "area.toml").is_file():
+        yield from _of_area(Area.open(path), drop)
+    else:
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        if not files:
+            raise InputError(f"{path} is neither a shard nor an area nor a folder with images")
+        for file in files:
+            yield Picture(str(file.relative_to(path)), file.read_bytes())
+
+
+def _of_area(area: Area, drop: Callable[[str], None]) -> Iterator[Picture]:
+    captions = area.captions.drop_duplicates("image_id").set_index("image_id")["caption"]
+    for image_id, uri in area.images[["image_id", "uri"]].itertuples(index=False, name=None):
+        if not isinstance(uri, str):
+            drop("image not held")
+            continue
+        try:
+            yield Picture(image_id, area.read_encoded(uri), captions.get(image_id, ""))
+        except ImageError as error:
+            drop(f"image {error.reason}")

@@ -1,0 +1,1 @@
+"""Running a plan of steps: partitions, queries, engine, output."""

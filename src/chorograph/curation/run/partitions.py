@@ -1,0 +1,172 @@
+"""The input in partitions: row groups of Parquet files, checked before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chorograph.curation.run.plan import Columns
+from chorograph.ground.errors import InputError
+
+#: The types that a column may have.
+_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_NUMBER = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+_TIME = (*_TEXT, pa.types.is_timestamp, pa.types.is_date)
+_KINDS = {
+    "caption": (_TEXT, "text"),
+    "url": (_TEXT, "text"),
+    "source": (_TEXT, "text"),
+    "licence": (_TEXT, "text"),
+    "lon": (_NUMBER, "numbers"),
+    "lat": (_NUMBER, "numbers"),
+    "captured": (_TIME, "text or times"),
+    "image": (_BYTES, "bytes"),
+}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some row groups of one file."""
+
+    path: str
+    groups: tuple[int, ...]
+    rows: int
+    nulls: int | None  # captions that are null, where the file says it
+
+
+@dataclass(frozen=True)
+class Partition:
+    """What one query goes through: some row groups of the files of one input."""
+
+    number: int
+    source: str
+    pieces: tuple[Piece, ...]
+    identity: str  # changes when a file does
+    columns: tuple[str, ...]  # the columns that are there, by our names
+
+    @property
+    def rows(self) -> int:
+        """How many rows it holds."""
+        return sum(piece.rows for piece in self.pieces)
+
+
+def find_partitions(inputs: Sequence[str], columns: Columns, partition_rows: int) -> list[Partition]:
+    """Return the partitions of inputs; each is `PATH` or `SOURCE=PATH` of a Parquet file or a folder of them.
+
+    A partition holds whole row groups, about `partition_rows` rows, of one input: another input leaves it as it is.
+    Raises `InputError` naming the file that is missing, damaged, or lacks a column or has it in another type.
+    """
+    partitions: list[Partition] = []
+    seen: set[Path] = set()
+    for text in inputs:
+        source, path = _named(text)
+        pieces: list[Piece] = []
+        described: list[str] = []
+        there: tuple[str, ...] = ()
+        for file in _files(path):
+            if file.resolve() in seen:
+                raise InputError(f"{file} is given twice; name it once")
+            seen.add(file.resolve())
+            metadata, schema = _open(file)
+            held = _check(schema, columns, file)
+            if there and held != there:
+                raise InputError(
+                    f"{file} has other columns than the files before it in {path}; give it as an --in of its own"
+                )
+            there = held
+            status = file.stat()
+            for piece in _cut(file, metadata, columns.caption, partition_rows):
+                if pieces and sum(p.rows for p in pieces) + piece.rows > partition_rows:
+                    partitions.append(_partition(len(partitions), source, pieces, described, there))
+                    pieces, described = [], []
+                pieces.append(piece)
+                described.append(f"{file.resolve()}:{status.st_size}:{status.st_mtime_ns}:{piece.groups}")
+        if pieces:
+            partitions.append(_partition(len(partitions), source, pieces, described, there))
+    if not partitions:
+        raise InputError("there is nothing to read: --in names no Parquet file with rows")
+    return partitions
+
+
+def _partition(
+    number: int, source: str, pieces: list[Piece], described: list[str], columns: tuple[str, ...]
+) -> Partition:
+    identity = hashlib.sha256(json.dumps([source, described, columns]).encode()).hexdigest()[:16]
+    return Partition(number, source, tuple(pieces), identity, columns)
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if equals and not Path(text).exists():
+        return name, Path(path).expanduser()
+    return Path(text).stem, Path(text).expanduser()
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    found = sorted(path.parent.glob(path.name) if "*" in path.name else path.rglob("*.parquet"))
+    if not found:
+        raise InputError(f"{path} is neither a Parquet file nor a folder with some")
+    return found
+
+
+def _open(file: Path) -> tuple[pq.FileMetaData, pa.Schema]:
+    try:
+        with pq.ParquetFile(file) as opened:
+            return opened.metadata, opened.schema_arrow
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{file} is no whole Parquet file: {error}; leave it out or get it again") from error
+
+
+def _check(schema: pa.Schema, columns: Columns, file: Path) -> tuple[str, ...]:
+    """Return which of our columns are there; the caption's and every column that the recipe names must be."""
+    there = []
+    for ours, (kinds, wanted) in _KINDS.items():
+        name = getattr(columns, ours)
+        if not name:
+            continue
+        if name not in schema.names:
+            if ours == "url" and columns.image and name == Columns.url:
+                continue
+            held = ", ".join(schema.names)
+            raise InputError(f"{file} has no column {name!r} ({ours}); it has: {held}; name yours under `columns`")
+        kind = schema.field(name).type
+        if not any(test(kind) for test in kinds):
+            raise InputError(
+                f"{file}: column {name!r} ({ours}) holds {kind}, not {wanted}; name another under `columns`"
+            )
+        there.append(ours)
+    return tuple(there)
+
+
+def _cut(file: Path, metadata: pq.FileMetaData, caption: str, most: int) -> list[Piece]:
+    """Return a file's row groups in pieces of about `most` rows."""
+    pieces: list[Piece] = []
+    groups: list[int] = []
+    place = [metadata.schema.column(i).path for i in range(metadata.num_columns)].index(caption)
+    rows, nulls = 0, 0 if metadata.num_row_groups else None
+
+    def close() -> None:
+        if groups:
+            pieces.append(Piece(str(file.resolve()), tuple(groups), rows, nulls))
+
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        statistics = group.column(place).statistics
+        if groups and rows + group.num_rows > most:
+            close()
+            groups, rows, nulls = [], 0, 0
+        groups.append(number)
+        rows += group.num_rows
+        known = statistics is not None and statistics.has_null_count and nulls is not None
+        nulls = nulls + statistics.null_count if known and nulls is not None else None
+    close()
+    return pieces

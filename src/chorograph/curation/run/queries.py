@@ -1,0 +1,160 @@
+"""One Daft query a partition and phase: read, filter, judge, write. The same on either engine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from chorograph.curation.rows import SCHEMA, Context, RowStep
+from chorograph.curation.run.engine import daft
+from chorograph.curation.run.partitions import Partition
+from chorograph.curation.run.plan import Columns
+from chorograph.curation.steps.keywords import Keywords
+
+#: The columns that a query reads of the input, beside `image`.
+_READ = ("caption", "url", "source", "licence", "lon", "lat", "captured")
+
+#: In a process, one batch at a time: a step brings its own threads, and politeness to a host holds for all of them.
+_ONE_BATCH = threading.Lock()
+
+
+def read_input(partition: Partition, columns: Columns) -> Any:
+    """Return the query that reads a partition under our names, with its keys."""
+    module = daft()
+    frame = module.read_parquet(
+        [piece.path for piece in partition.pieces], row_groups=[list(piece.groups) for piece in partition.pieces]
+    )
+    col, lit = module.col, module.lit
+    wanted = []
+    for ours in _READ:
+        kind = _types()[ours]
+        there = ours in partition.columns
+        wanted.append((col(getattr(columns, ours)) if there else lit(None)).cast(kind).alias(ours))
+    if "image" in partition.columns:
+        wanted.append(col(columns.image).cast(module.DataType.binary()).alias("image"))
+    frame = frame.select(*wanted)
+    return frame.with_column("source", module.functions.coalesce(col("source"), lit(partition.source)))
+
+
+def with_key(frame: Any) -> Any:
+    """Add `key`: a hash of all that the input says of a row, each column's seeded by the one before."""
+    module = daft()
+    key = module.lit(0).cast(module.DataType.uint64())
+    for name in (*_READ, *(["image"] if "image" in frame.column_names else [])):
+        empty = module.lit(b"" if name == "image" else "")
+        said = module.col(name) if name == "image" else module.col(name).cast(module.DataType.string())
+        key = module.functions.coalesce(said, empty).hash(seed=key)
+    return frame.with_column("key", key)
+
+
+def judged(frame: Any, steps: Sequence[RowStep], context: Context, batch_rows: int) -> Any:
+    """Return the query with `steps` applied, batch by batch; without steps, as it is."""
+    if not steps:
+        return frame
+    module = daft()
+    names = [name for name in (*SCHEMA.names, "image") if name in frame.column_names]
+
+    def judge(batch: Any) -> Any:
+        return judge_rows(batch.to_arrow(), steps, context)
+
+    wrapped = module.func.batch(return_dtype=module.DataType.struct(_types()), unnest=True, batch_size=batch_rows)(
+        judge
+    )
+    return frame.select(wrapped(module.functions.to_struct(*[module.col(name) for name in names])))
+
+
+def judge_rows(batch: pa.Array, steps: Sequence[RowStep], context: Context) -> pa.Array:
+    """Apply steps in order to rows that are still in; returns rows with all columns of `SCHEMA`."""
+    empty = dict.fromkeys(SCHEMA.names)
+    rows: list[dict[str, Any]] = [{**empty, **row} for row in batch.to_pylist()]
+    left = rows
+    with _ONE_BATCH:
+        for step in steps:
+            if not left:
+                break
+            staying = []
+            for row, drop in zip(left, step.apply(left, context), strict=True):
+                if drop is None:
+                    staying.append(row)
+                else:
+                    row.update(step=step.name, reason=drop.reason, score=drop.score)
+            left = staying
+    for row in rows:
+        row.pop("image", None)
+    return pa.array(rows, type=pa.struct(list(SCHEMA)))
+
+
+def first_query(
+    partition: Partition, columns: Columns, steps: Sequence[RowStep], context: Context, batch_rows: int
+) -> list[Any]:
+    """Return the queries of the first phase: what goes through the steps and, where it is recorded, what keywords drop.
+
+    A keyword filter that comes first is Daft's own; all others see only what it leaves.
+    """
+    module = daft()
+    frame = read_input(partition, columns)
+    if not steps or not isinstance(steps[0], Keywords):
+        return [_whole(judged(with_key(frame), steps, context, batch_rows))]
+    words, caption = steps[0], module.col("caption")
+    matches = module.functions.regexp(caption, words.regex)
+    kept = _whole(judged(with_key(frame.where(matches)), steps[1:], context, batch_rows))
+    if not words.record:
+        return [kept]
+    lit = module.lit
+    dropped = with_key(frame.where(caption.is_null() | ~matches))
+    reason = module.functions.when(caption.is_null(), lit("no caption")).otherwise(lit("no keyword"))
+    dropped = dropped.with_columns({"step": lit(words.name), "reason": reason})
+    return [kept, _whole(dropped)]
+
+
+def next_query(rows: str, decided: pa.Table, steps: Sequence[RowStep], context: Context, batch_rows: int) -> Any:
+    """Return the query of a later phase: rows of the phase before that are still in, through the next steps."""
+    module = daft()
+    frame = module.read_parquet(f"{rows}/*.parquet")
+    frame = frame.where(module.col("step").is_null())
+    if decided.num_rows:
+        out = module.from_arrow(decided.select(["key"]))
+        frame = frame.join(out, on="key", how="anti")
+    return _whole(judged(frame, steps, context, batch_rows))
+
+
+def count_by_source(partition: Partition, columns: Columns) -> list[tuple[str, int, int]]:
+    """Return (source, rows, rows without a caption) of a partition's input."""
+    captions = [piece.nulls for piece in partition.pieces]
+    if "source" not in partition.columns and None not in captions:
+        return [(partition.source, partition.rows, sum(nulls or 0 for nulls in captions))]
+    module = daft()
+    frame = read_input(partition, columns).select(
+        "source", module.col("caption").is_null().cast(module.DataType.int64()).alias("nulls")
+    )
+    counted = frame.groupby("source").agg(
+        module.col("nulls").count().alias("rows"), module.col("nulls").sum().alias("nulls")
+    )
+    found = counted.to_pydict()
+    return sorted(zip(found["source"], found["rows"], found["nulls"], strict=True))
+
+
+def write(frame: Any, folder: Path) -> None:
+    """Run a query and write what it gives as Parquet files into a folder."""
+    frame.write_parquet(str(folder), compression="zstd")
+
+
+def _whole(frame: Any) -> Any:
+    """Bring a query to all columns of `SCHEMA`, in order."""
+    module = daft()
+    there = set(frame.column_names)
+    return frame.select(
+        *[
+            (module.col(name) if name in there else module.lit(None)).cast(kind).alias(name)
+            for name, kind in _types().items()
+        ]
+    )
+
+
+def _types() -> dict[str, Any]:
+    module = daft()
+    return {field.name: module.DataType.from_arrow_type(field.type) for field in SCHEMA}

@@ -1,0 +1,1 @@
+"""The steps of the funnel: a rule and its step each."""

@@ -1,0 +1,171 @@
+"""Encoding an area's images, each content once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from chorograph.area.embeddings import Embeddings
+from chorograph.ground.errors import AreaError, ImageError, InputError
+from chorograph.ground.files import atomic_path
+from chorograph.ground.stage import Ledger, Progress, silent
+from chorograph.models.encoders.protocols import FittedEncoder, ImageEncoder
+from chorograph.models.encoders.registry import load_encoder, parts_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chorograph.area.folder import Area
+
+#: Images that are decoded and encoded together.
+_BATCH = 64
+#: Threads that decode; more of them wait for each other.
+_READERS = 16
+#: How many images an encoder such as `rcf` is fitted on.
+_SAMPLE = 512
+
+
+def embed_images(
+    area: Area,
+    model: str,
+    ledger: Ledger,
+    *,
+    view: str = "satellite",
+    device: str = "auto",
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Embeddings:
+    """Encode the held images of `view`, write `embeddings/SLUG.parquet`, and return the vectors.
+
+    Vectors are addressed by content: an image whose bytes and encoder are unchanged is not encoded again, and equal
+    images are encoded once. Images that cannot be read are left out and counted. `InputError` where none is left.
+    """
+    images = area.images
+    wanted = images[(images["view"] == view) & images["uri"].notna()].drop_duplicates("image_id")
+    ledger.drop("known but not held", int(((images["view"] == view) & images["uri"].isna()).sum()))
+    if wanted.empty:
+        raise InputError(f"{area.path} holds no {view} images to encode")
+    encoder = load_encoder(model, device_of(device))
+    _fit(encoder, area, wanted, view, seed, ledger)
+    path = area.embeddings_path(stored_as(encoder.name, view))
+    known = _stored(path, encoder)
+    keys = wanted["sha256"].fillna("unhashed:" + wanted["image_id"]).to_numpy(object)
+    first_of_key = {key: row for row, key in reversed(list(enumerate(keys)))}
+    todo = [row for key, row in first_of_key.items() if key not in known]
+    todo.sort()
+    uris = wanted["uri"].to_numpy(object)
+    for done, (row, vector) in enumerate(_encode(encoder, area, uris, todo, ledger), start=1):
+        known[keys[row]] = vector
+        progress(f"encoding with {encoder.name}", done, len(todo))
+    rows = [row for row, key in enumerate(keys) if key in known]
+    if not rows:
+        raise InputError(f"none of the {len(wanted)} {view} images of {area.path} could be read")
+    ledger.count("images", len(wanted))
+    ledger.count("encoded now", len(todo))
+    ledger.count("vectors", len(rows))
+    ledger.count("width", encoder.dim)
+    embeddings = Embeddings(
+        model=encoder.name,
+        fingerprint=encoder.fingerprint,
+        image_ids=wanted["image_id"].to_numpy(object)[rows],
+        sha256=keys[rows],
+        vectors=np.stack([known[keys[row]] for row in rows]),
+    )
+    ledger.outputs.append(embeddings.write(path))
+    return embeddings
+
+
+def stored_as(model: str, view: str) -> str:
+    """Return the name that a model's vectors of a view are stored by: street views beside, not over, satellite ones."""
+    return model if view == "satellite" else f"{view}:{model}"
+
+
+def _stored(path: Path, encoder: ImageEncoder) -> dict[str, NDArray[np.float32]]:
+    """Return the vectors that this very encoder made before, by the hash of their image."""
+    try:
+        before = Embeddings.read(path)
+    except (InputError, AreaError):
+        return {}
+    if before.fingerprint != encoder.fingerprint or before.dim != encoder.dim:
+        return {}
+    return dict(zip(before.sha256, before.vectors, strict=True))
+
+
+def _encode(
+    encoder: ImageEncoder, area: Area, uris: NDArray[np.object_], rows: Sequence[int], ledger: Ledger
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield (row, vector); threads read the next batch, and resize it where the encoder says how, meanwhile."""
+    prepare = getattr(encoder, "prepare", None)
+
+    def read(row: int) -> NDArray[np.uint8] | str:
+        try:
+            pixels = area.read_image(uris[row])
+        except ImageError as error:
+            return error.reason
+        return pixels if prepare is None else prepare(pixels)
+
+    batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+    with ThreadPoolExecutor(max_workers=min(_READERS, os.cpu_count() or 1)) as readers:
+        pending = [readers.submit(read, row) for row in batches[0]] if batches else []
+        for number, batch in enumerate(batches):
+            images = [one.result() for one in pending]
+            pending = [readers.submit(read, row) for row in (batches[number + 1] if number + 1 < len(batches) else ())]
+            for reason in images:
+                if isinstance(reason, str):
+                    ledger.drop(f"image {reason}")
+            held = [(row, image) for row, image in zip(batch, images, strict=True) if not isinstance(image, str)]
+            if held:
+                yield from zip([row for row, _ in held], encoder.encode([image for _, image in held]), strict=True)
+
+
+def _read(
+    area: Area, uris: NDArray[np.object_], rows: Sequence[int]
+) -> tuple[list[tuple[int, NDArray[np.uint8]]], list[str]]:
+    read, failed = [], []
+    for row in rows:
+        try:
+            read.append((row, area.read_image(uris[row])))
+        except ImageError as error:
+            failed.append(error.reason)
+    return read, failed
+
+
+def _fit(encoder: ImageEncoder, area: Area, images: pd.DataFrame, view: str, seed: int, ledger: Ledger) -> None:
+    """Fit the parts that must see the area first, once: what they learnt is kept beside their vectors.
+
+    Kept, not learnt anew, so that adding an image to the area does not change the vectors of all others.
+    """
+    for part in parts_of(encoder):
+        if not isinstance(part, FittedEncoder):
+            continue
+        path = area.embeddings_path(stored_as(part.name, view)).with_suffix(".safetensors")
+        if path.is_file():
+            part.restore(load_file(path))
+            continue
+        rng = np.random.default_rng(seed)
+        drawn = rng.permutation(len(images))[:_SAMPLE]
+        read, _ = _read(area, images["uri"].to_numpy(object), drawn.tolist())
+        if not read:
+            raise InputError(f"none of {len(drawn)} images of {area.path} could be read to fit {part.name}")
+        part.fit([pixels for _, pixels in read], seed=seed)
+        ledger.count(f"images that {part.name} was fitted on", len(read))
+        with atomic_path(path) as temporary:
+            save_file(dict(part.state()), temporary)
+
+
+def device_of(asked: str) -> str:
+    """Return the torch device that `auto` means here; other names as they are."""
+    if asked != "auto":
+        return asked
+    try:
+        import torch
+    except ImportError:
+        return "cpu"
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,1 @@
+"""Evaluation data, read, checked and encoded."""

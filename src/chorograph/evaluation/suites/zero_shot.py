@@ -1,0 +1,60 @@
+"""Zero-shot classification: the class whose prompts are nearest to the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chorograph.evaluation.examples.encoding import Encoded
+from chorograph.evaluation.prompts import class_weights, fill, published_name, spaced_name
+from chorograph.ground.stage import Progress, silent
+from chorograph.metrics.classification import Classification, classification, top_class
+from chorograph.metrics.regression import BlockBootstrap, Estimate
+from chorograph.models.encoders.protocols import ImageTextEncoder
+
+OURS, PUBLISHED = "zero-shot", "published arithmetic"
+#: Texts that are encoded between two reports of progress.
+_TEXTS = 512
+
+
+def evaluate_zero_shot(
+    encoder: ImageTextEncoder,
+    encoded: Encoded,
+    classes: Sequence[str],
+    templates: Sequence[str],
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> dict[str, dict[str, Estimate]]:
+    """Classify encoded images among `classes`, by the mean of each class's prompts; returns two rows of scores.
+
+    `zero-shot` has class names as words and every prompt of equal weight; `published arithmetic` (compat) has
+    names only lower-cased, the mean of the prompts taken before their lengths are made equal (RS5M, inference_tool.py).
+    """
+    row = {name: number for number, name in enumerate(classes)}
+    target = np.array([row[str(example.kind)] for example in encoded.examples], dtype=np.int64)
+
+    def judge(name: Callable[[str], str], compat: bool) -> Classification:
+        texts = fill(templates, [name(kind) for kind in classes])
+        embeddings = encode_distinct(encoder, texts, unit=False, progress=progress)
+        weights = class_weights(embeddings.reshape(len(classes), len(templates), -1), compat=compat)
+        predicted = top_class(encoded.vectors @ weights.T, target)
+        return classification(target, predicted, classes, BlockBootstrap(seed=seed))
+
+    return {OURS: judge(spaced_name, False).scores(), PUBLISHED: judge(published_name, True).scores()}
+
+
+def encode_distinct(
+    encoder: ImageTextEncoder, texts: Sequence[str], *, unit: bool = True, progress: Progress = silent
+) -> NDArray[np.float32]:
+    """Return the vectors of texts (n, dim), each distinct one encoded once."""
+    known = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    distinct = list(known)
+    parts = []
+    for start in range(0, len(distinct), _TEXTS):
+        parts.append(encoder.encode_texts(distinct[start : start + _TEXTS], unit=unit))
+        progress("encoding texts", min(start + _TEXTS, len(distinct)), len(distinct))
+    vectors: NDArray[np.float32] = np.concatenate(parts)[[known[text] for text in texts]]
+    return vectors

@@ -1,0 +1,1 @@
+"""The ground: errors, settings, whole files, stages, registries."""

@@ -1,0 +1,110 @@
+"""Writing that is whole or absent: a temporary file beside the target, fsync, rename."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from chorograph.ground.errors import InputError
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; move it there when the block ends well, remove it otherwise."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        # mkstemp makes private files; what is published follows the user's umask like any other file.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside `target`; it becomes `target` when the block ends well and vanishes otherwise.
+
+    Raises `InputError` where `target` exists and is not an empty folder: nothing of the user's is overwritten.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target} exists already and is not empty; choose another place or remove it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        if target.exists():
+            target.rmdir()
+        temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(target: Path, content: object) -> None:
+    """Write `content` as indented JSON, atomically; NaN is refused, as other readers refuse it."""
+    with atomic_path(target) as temporary:
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_json_lines(target: Path, records: Iterable[object]) -> None:
+    """Write one JSON value a line, atomically; `ValueError` for a number that JSON has not."""
+    with atomic_path(target) as temporary:
+        temporary.write_text(
+            "".join(json.dumps(record, allow_nan=False) + "\n" for record in records), encoding="utf-8"
+        )
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a missing or damaged one is an `InputError` naming it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not readable JSON ({error})") from error
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Return the hex SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def within(folder: Path, relative: str) -> Path:
+    """Return `folder / relative`, refusing a path that leads out of the folder (`..`, absolute, symbolic link)."""
+    root = folder.resolve()
+    path = (root / relative).resolve()
+    if not path.is_relative_to(root):
+        raise InputError(f"{relative!r} leads out of {folder}; paths inside an area stay inside it")
+    return path
+
+
+def slug(name: str) -> str:
+    """Turn a name into a file name: `open_clip:ViT-B-32/openai` becomes `open_clip-ViT-B-32-openai`."""
+    return re.sub(r"[^A-Za-z0-9._+]+", "-", name).strip("-.") or "unnamed"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

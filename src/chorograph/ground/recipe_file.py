@@ -1,0 +1,74 @@
+"""Recipes as files: YAML of known keys, with `{name}` where an argument goes.
+
+A file may hold `stages` (for `run`), `steps` (for `curate`), or both; each reader takes its own part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chorograph.ground.errors import InputError, UnknownNameError
+
+_KEYS = ("title", "paper", "about", "arguments", "stages", "expects", "columns", "steps", "output")
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+def find_recipe(name: str) -> Path:
+    """Return the file of a recipe: a path, or the name of one that ships with the library."""
+    if Path(name).is_file():
+        return Path(name)
+    shipped = {path.stem: path for path in shipped_recipes()}
+    if name not in shipped:
+        raise UnknownNameError.of("recipe", name, shipped)
+    return shipped[name]
+
+
+def shipped_recipes() -> list[Path]:
+    """Return the recipes that come with the library: inside an installed wheel, or at the top of a checkout."""
+    here = Path(__file__).resolve()
+    folders = (here.parents[1] / "recipes", here.parents[3] / "recipes")
+    return sorted(path for folder in folders for path in folder.glob("*.yaml"))
+
+
+def read_recipe_file(path: Path, part: str, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Return a recipe's content, nothing filled in; `part` is the list that it must hold.
+
+    Raises `InputError` for a file that is not such YAML, `UnknownNameError` for an unknown key or an argument that the
+    recipe does not declare; both name the file.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as a recipe: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get(part), list):
+        raise InputError(f"{path} is not a recipe: it needs a list of {part}")
+    for key in content:
+        if key not in _KEYS:
+            raise UnknownNameError.of(f"key of {path}", str(key), _KEYS)
+    declared = content.get("arguments") or {}
+    for name in arguments:
+        if name not in declared:
+            raise UnknownNameError.of(f"argument of {path}", name, declared)
+    return content
+
+
+def fill(value: Any, arguments: Mapping[str, str], missing: Callable[[str], Exception]) -> Any:
+    """Return plain values with every `{name}` in a text filled in; `missing` makes the error for an absent one."""
+    if isinstance(value, dict):
+        return {key: fill(item, arguments, missing) for key, item in value.items()}
+    if isinstance(value, list):
+        return [fill(item, arguments, missing) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def put(match: re.Match[str]) -> str:
+        if match[1] not in arguments:
+            raise missing(match[1])
+        return arguments[match[1]]
+
+    return _PLACE.sub(put, value)

@@ -1,0 +1,1 @@
+"""Training few parameters of a large model."""

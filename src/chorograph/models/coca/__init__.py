@@ -1,0 +1,1 @@
+"""CoCa and CLIP towers, their tokenizer and decoding."""

@@ -1,0 +1,1 @@
+"""Images and texts into vectors, by name."""

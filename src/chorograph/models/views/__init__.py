@@ -1,0 +1,1 @@
+"""Tiles, street views and places in one vector (UrbanVLP)."""

@@ -1,0 +1,127 @@
+"""UrbanVLP's towers (Hao et al. 2025): tiles, street views and texts, and the folder that keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from chorograph.ground.errors import InputError
+from chorograph.ground.files import atomic_path, read_json, write_json
+from chorograph.models.coca.tokenizer import Tokenizer, WordTokenizer
+from chorograph.models.coca.towers import PAD, TextFeatures, build, encode_text, trim
+from chorograph.models.encoders.open_clip import ImageTextModel
+from chorograph.models.preprocessing import Preprocessing
+from chorograph.models.views.multi_view import Fusion, MultiView, token_loss
+from chorograph.models.weights import apply_weights, read_weights
+
+FORMAT = "chorograph-views-1"
+_WEIGHTS, _CONFIG = "model.safetensors", "config.json"
+
+
+class MultiGranularity(nn.Module):
+    """Three towers: one for what is seen above, one of the same architecture for the streets, one for text.
+
+    `loaded` is an open_clip CLIP or CoCa, whose image tower sees from above; both image towers begin with its weights.
+    All features are as wide as its own.
+    """
+
+    def __init__(self, loaded: ImageTextModel, fusion: Fusion = "gated", location_hidden: int = 1024) -> None:
+        super().__init__()
+        towers: Any = loaded.model
+        self.settings: dict[str, Any] = {"fusion": fusion, "location_hidden": location_hidden}
+        self.model = loaded.model
+        self.streets = deepcopy(towers.visual)
+        if hasattr(self.streets, "output_tokens"):
+            self.streets.output_tokens = True
+        self.fusion = MultiView(loaded.dim, loaded.dim, loaded.dim, fusion, location_hidden)
+        # How wide tokens are, open_clip says nowhere for all architectures: one blank image and one word show it.
+        blank = torch.zeros(1, 3, *loaded.preprocessing.size, device=loaded.device)
+        with torch.no_grad():
+            seen = self.eval().street(blank)[1]
+            said = self.text(trim(self.model, loaded.tokenizer(["a"])).to(loaded.device)).tokens
+        self.seen_token = nn.Linear(seen.shape[-1], loaded.dim)
+        self.said_token = None if said is None else nn.Linear(said.shape[-1], loaded.dim)
+        self.token_scale = nn.Parameter(towers.logit_scale.detach().clone())
+
+    def above(self, images: Tensor) -> Tensor:
+        """Return features (n, dim) of normalised satellite images (n, 3, height, width)."""
+        towers: Any = self.model
+        return _parts(towers.visual(images))[0]
+
+    def street(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (n, dim) and tokens (n, tokens, width) of street views; a tower without tokens gives one."""
+        return _parts(self.streets(images))
+
+    def text(self, tokens: Tensor) -> TextFeatures:
+        """Return what the text tower gives for trimmed token ids (n, length)."""
+        return encode_text(self.model, tokens)
+
+    def token_loss(self, seen: Tensor, tokens: Tensor, said: TextFeatures) -> Tensor:
+        """Return `token_loss` of street-view tokens and of the words of their captions, padding masked.
+
+        Raises `InputError` for a text tower that keeps its tokens to itself.
+        """
+        if said.tokens is None or self.said_token is None:
+            raise InputError("this model's text tower gives no tokens; choose another model, or --beta 0")
+        one = normalize(self.seen_token(seen.float()), dim=-1)
+        # A class token's column of padding, kept by `trim`, is padding here too.
+        other = normalize(self.said_token(said.tokens.float()), dim=-1)
+        return token_loss(one, other, tokens[:, : other.shape[1]] != PAD, scale=self.token_scale.exp())
+
+
+def save_towers(
+    folder: Path, loaded: ImageTextModel, model: MultiGranularity, trained: Mapping[str, Any]
+) -> list[Path]:
+    """Write weights and what rebuilds them, each file atomically; `trained` says how they came about."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / _WEIGHTS) as temporary:
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}, temporary)
+    words: dict[str, Any] | None = None
+    if isinstance(loaded.tokenizer, WordTokenizer):
+        words = {"words": list(loaded.tokenizer.words), "context_length": loaded.tokenizer.context_length}
+    described = {
+        "format": FORMAT,
+        "architecture": loaded.architecture,
+        "model": dict(loaded.config),
+        "preprocessing": loaded.preprocessing.settings(),
+        "tokenizer": words,
+        **model.settings,
+        "trained": dict(trained),
+    }
+    write_json(folder / _CONFIG, described)
+    return [folder / _WEIGHTS, folder / _CONFIG]
+
+
+def load_towers(folder: Path) -> tuple[ImageTextModel, MultiGranularity]:
+    """Load what `save_towers` wrote; `InputError` naming the file where it is damaged or something else."""
+    path = folder / _CONFIG
+    said = read_json(path)
+    if not isinstance(said, dict) or said.get("format") != FORMAT:
+        raise InputError(f"{path} was not written by `chorograph pretrain-views`")
+    try:
+        name, words = str(said["architecture"]), said["tokenizer"]
+        tokenizer: Tokenizer = (
+            open_clip.get_tokenizer(name)
+            if words is None
+            else WordTokenizer(tuple(words["words"]), int(words["context_length"]))
+        )
+        preprocessing = Preprocessing.of(said["preprocessing"])
+        loaded = ImageTextModel(name, said["model"], build(said["model"], 0), preprocessing, tokenizer)
+        model = MultiGranularity(loaded, said["fusion"], int(said["location_hidden"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} does not describe towers: {error!r}") from error
+    weights = folder / _WEIGHTS
+    apply_weights(model, read_weights(weights), str(weights))
+    return loaded, model
+
+
+def _parts(features: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return (features, features[:, None]) if isinstance(features, Tensor) else features

@@ -1,0 +1,1 @@
+"""What is fitted on the features of regions, by name."""

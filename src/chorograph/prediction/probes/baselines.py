@@ -1,0 +1,49 @@
+"""What a model must beat to have learnt anything: means, places, outlines and counts of points of interest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.neighbors import KNeighborsRegressor
+
+from chorograph.prediction.probes.ridge import RidgePath
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline: its name, what it means, the modalities it reads, and the estimator for n training rows."""
+
+    name: str
+    meaning: str
+    modalities: tuple[str, ...]
+    estimator: Callable[[int, int], Any]
+
+
+BASELINES = (
+    Baseline("mean", "the mean of the training regions", (), lambda n, seed: DummyRegressor()),
+    Baseline(
+        "location",
+        "the mean of the 10 nearest training regions",
+        ("location",),
+        lambda n, seed: KNeighborsRegressor(n_neighbors=min(10, n)),
+    ),
+    Baseline("region shape", "ridge on log area and perimeter", ("shape",), lambda n, seed: RidgePath()),
+    Baseline(
+        "location + shape",
+        "a random forest of 300 trees on coordinates, log area and perimeter",
+        ("location", "shape"),
+        lambda n, seed: RandomForestRegressor(300, min_samples_leaf=2, n_jobs=2, random_state=seed),
+    ),
+    Baseline("POI counts", "ridge on log counts of points of interest", ("poi",), lambda n, seed: RidgePath()),
+)
+
+
+def stack(blocks: dict[str, NDArray[np.float64]], names: tuple[str, ...], rows: int) -> NDArray[np.float64]:
+    """Return the named modalities side by side, (rows, width); one zero column where none is named."""
+    return np.hstack([blocks[name] for name in names]) if names else np.zeros((rows, 1))

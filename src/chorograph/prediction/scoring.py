@@ -1,0 +1,109 @@
+"""The scores of a run: model and baselines on the same held-out regions, in two units, with intervals and decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chorograph.metrics.decision import SHARES, cost_curve, decision_metrics
+from chorograph.metrics.regression import METRICS, BlockBootstrap, coverage
+from chorograph.prediction.crossfit import Predictions
+from chorograph.prediction.intervals import Weigh, conformal_intervals
+from chorograph.prediction.labels import Labels
+
+Vector = NDArray[np.float64]
+Interval = tuple[Vector, Vector]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How predictions are judged: on which rows, resampled by which blocks, with which intervals.
+
+    `scored`: (n,) bool. `groups`: (n,) int, the blocks that the bootstrap resamples. `neediest`: "low" or "high", the
+    end of the indicator where need is.
+    """
+
+    labels: Labels
+    scored: NDArray[np.bool_]
+    groups: NDArray[np.int64]
+    level: float
+    method: str
+    neediest: str
+    bootstrap: BlockBootstrap
+    weigh: Weigh | None = None
+
+    def interval(self, run: Predictions) -> Interval:
+        """Return lower and upper bounds of all rows, in the indicator's own unit."""
+        lower, upper = conformal_intervals(
+            self.labels.fitted, run.predicted, run.scale, run.fold, self.level, self.method, self.weigh, run.basis
+        )
+        return self.labels.to_own(lower), self.labels.to_own(upper)
+
+    def score(self, run: Predictions) -> dict[str, Any]:
+        """Return the scores of one run, as a row of scores.json holds them."""
+        blocks = self.groups[self.scored]
+        fitted_target, fitted = self.labels.fitted[self.scored], run.predicted[self.scored]
+        own_target, own = self.labels.own[self.scored], self.labels.to_own(fitted)
+        lower, upper = (bound[self.scored] for bound in self.interval(run))
+        inside = ((own_target >= lower) & (own_target <= upper)).astype(np.float64)
+        bounded = bool(np.isfinite(lower).all() and np.isfinite(upper).all())
+        sign = 1.0 if self.neediest == "high" else -1.0
+
+        def estimates(metrics: Mapping[str, Any], target: Vector, predicted: Vector) -> dict[str, Any]:
+            return {n: self.bootstrap.estimate(m, target, predicted, blocks).as_list() for n, m in metrics.items()}
+
+        return {
+            "n": int(self.scored.sum()),
+            "fitted": estimates(METRICS, fitted_target, fitted),
+            "own": estimates(METRICS, own_target, own),
+            "decision": estimates(decision_metrics(), sign * fitted_target, sign * fitted),
+            "cost_curve": [
+                [round(value, 4) for value in point]
+                for point in cost_curve(sign * fitted_target, sign * fitted, SHARES[-1])
+            ],
+            "coverage": self.bootstrap.estimate(coverage, inside, inside, blocks).as_list() if bounded else None,
+            "mean_width": float(np.mean(upper - lower)) if bounded else None,
+        }
+
+    def r2(self, run: Predictions) -> list[float | None]:
+        """Return R2 in the fitted unit with its interval."""
+        rows = self.scored
+        estimate = self.bootstrap.estimate(
+            METRICS["r2"], self.labels.fitted[rows], run.predicted[rows], self.groups[rows]
+        )
+        return estimate.as_list()
+
+    def by_place(self, run: Predictions, places: NDArray[np.object_]) -> list[dict[str, Any]]:
+        """Return coverage and mean width of the intervals in each place (block or group) that has scored regions."""
+        lower, upper = self.interval(run)
+        inside = (self.labels.own >= lower) & (self.labels.own <= upper)
+        return [
+            {
+                "place": str(place),
+                "regions": int(rows.sum()),
+                "coverage": round(float(inside[rows].mean()), 4),
+                "mean_width": float(np.mean((upper - lower)[rows])),
+            }
+            for place in np.unique(places[self.scored].astype(str))
+            if (rows := self.scored & (places.astype(str) == place)).any()
+        ]
+
+
+def attainable_row(value: float) -> dict[str, Any]:
+    """Return the row of what anybody could reach, which no region was predicted for."""
+    nothing: list[float | None] = [None, None, None]
+    blank = dict.fromkeys(METRICS, nothing)
+    return {
+        "name": "attainable",
+        "kind": "attainable",
+        "meaning": "1 - known noise variance / variance of the labels: what a perfect reader of the city would reach",
+        "n": None,
+        "fitted": {**blank, "r2": [round(value, 6), None, None]},
+        "own": blank,
+        "coverage": None,
+        "mean_width": None,
+    }

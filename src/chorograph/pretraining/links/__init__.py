@@ -1,0 +1,1 @@
+"""Vectors of a knowledge graph, by predicting its links."""

@@ -1,0 +1,1 @@
+"""Tiles and street views (UrbanVLP)."""

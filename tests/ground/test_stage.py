@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.files import atomic_folder, atomic_path, read_json, slug, within, write_json
+from chorograph.ground.registry import Registry
+from chorograph.ground.settings import configure, plain, setting
+from chorograph.ground.stage import Ledger, run_stage
+
+
+def _stage(folder: Path, config: dict[str, object], calls: list[int], fail: bool = False) -> bool:
+    def work(ledger: Ledger) -> None:
+        calls.append(1)
+        (folder / "out.txt").write_text("made")
+        if fail:
+            raise RuntimeError("interrupted")
+        ledger.count("rows", 3)
+        ledger.drop("too old", 2)
+        ledger.outputs.append(folder / "out.txt")
+
+    return run_stage(
+        "try", manifest=folder / "manifest.json", config=config, inputs=[folder / "in.txt"], work=work
+    ).skipped
+
+
+def test_a_stage_is_done_once(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("a")
+    calls: list[int] = []
+    assert not _stage(tmp_path, {"k": 1}, calls)
+    assert _stage(tmp_path, {"k": 1}, calls)
+    assert len(calls) == 1
+    manifest = read_json(tmp_path / "manifest.json")
+    assert manifest["counts"] == {"rows": 3}
+    assert manifest["dropped"] == {"too old": 2}
+
+
+@pytest.mark.parametrize("change", ["config", "input", "output gone", "output changed", "manifest damaged"])
+def test_a_change_makes_it_run_again(tmp_path: Path, change: str) -> None:
+    (tmp_path / "in.txt").write_text("a")
+    calls: list[int] = []
+    _stage(tmp_path, {"k": 1}, calls)
+    match change:
+        case "input":
+            (tmp_path / "in.txt").write_text("b")
+        case "output gone":
+            (tmp_path / "out.txt").unlink()
+        case "output changed":
+            (tmp_path / "out.txt").write_text("edited")
+        case "manifest damaged":
+            (tmp_path / "manifest.json").write_text('{"stage":')
+    assert not _stage(tmp_path, {"k": 2 if change == "config" else 1}, calls)
+    assert len(calls) == 2
+
+
+def test_an_interrupted_stage_leaves_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        _stage(tmp_path, {}, [], fail=True)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_atomic_path_keeps_the_old_file_on_failure(tmp_path: Path) -> None:
+    target = tmp_path / "t.json"
+    write_json(target, {"v": 1})
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert read_json(target) == {"v": 1}
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_published_files_follow_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        write_json(tmp_path / "t.json", {})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "t.json").stat().st_mode) == 0o644
+
+
+def test_atomic_folder_fills_an_empty_one_and_refuses_a_full_one(tmp_path: Path) -> None:
+    target = tmp_path / "f"
+    target.mkdir()
+    with atomic_folder(target) as temporary:
+        (temporary / "x").write_text("x")
+    assert (target / "x").read_text() == "x"
+    with pytest.raises(InputError, match="not empty"), atomic_folder(target):
+        pass
+
+
+def test_nan_is_no_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "t.json", {"v": float("nan")})
+    assert not (tmp_path / "t.json").exists()
+
+
+@given(st.text(max_size=40))
+def test_no_relative_path_leaves_its_folder(text: str) -> None:
+    folder = Path("/srv/area").resolve()
+    try:
+        assert within(folder, text).is_relative_to(folder)
+    except (InputError, ValueError):  # ValueError: a NUL byte
+        assert True
+
+
+@given(st.text(max_size=60))
+def test_a_slug_is_a_plain_file_name(text: str) -> None:
+    assert slug(text)
+    assert not set(slug(text)) & set("/\\:\0")
+    assert slug(text) not in (".", "..")
+
+
+@dataclass(frozen=True)
+class Settings:
+    area: Path = setting(help="where")
+    epochs: int = setting(3, help="how long")
+    names: list[str] = setting([], help="which")
+    rate: float | None = setting(None, help="how fast")
+    mode: str = setting("a", help="how", choices=("a", "given:"))
+
+
+def test_configure_reads_plain_values() -> None:
+    made = configure(Settings, {"area": "x/y", "epochs": "5", "names": "one", "rate": 1, "mode": "given:mine"})
+    assert made == Settings(Path("x/y"), 5, ["one"], 1.0, "given:mine")
+    assert json.dumps(plain(made))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "area must be given"),
+        ({"area": "x", "epoch": 3}, "did you mean 'epochs'"),
+        ({"area": "x", "epochs": "many"}, "must be a number"),
+        ({"area": "x", "epochs": 1.5}, "must be a number"),
+        ({"area": "x", "mode": "b"}, "one of a, given:"),
+    ],
+)
+def test_configure_names_the_mistake(values: dict[str, object], message: str) -> None:
+    with pytest.raises((InputError, UnknownNameError), match=message):
+        configure(Settings, values, where="recipe")
+
+
+def test_registry_offers_near_misses() -> None:
+    registry: Registry[int] = Registry("thing")
+    registry.add("colour", 1, "a summary")
+    assert registry["colour"] == 1
+    with pytest.raises(LookupError, match="did you mean 'colour'"):
+        _ = registry["color"]
+    with pytest.raises(ValueError, match="already"):
+        registry.add("colour", 2, "again")

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import check_grad
+from scipy.spatial.distance import cdist
+from sklearn.base import clone
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+from chorograph.prediction.probes.gaussian_process import GaussianProcess, _log_median, _negative_log_posterior, _Term
+
+
+def _data(seed: int = 0, number: int = 120) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(number, 5))
+    return X, np.sin(2 * X[:, 0]) + 0.5 * X[:, 1] + rng.normal(0, 0.2, number)
+
+
+def test_equals_scikit_learn_at_the_same_hyperparameters() -> None:
+    X, y = _data()
+    ours = GaussianProcess().fit(X[:90], y[:90])
+    (variance,), (length,) = ours.variances_.values(), ours.lengths_.values()
+    kernel = ConstantKernel(variance) * RBF(length) + WhiteKernel(ours.noise_ + 1e-6)
+    theirs = GaussianProcessRegressor(kernel, optimizer=None, alpha=0)
+    rows = ours.terms_[0].reduce(X)
+    theirs.fit(rows[:90], (y[:90] - ours.mean_) / ours.scale_)
+    mean, std = theirs.predict(rows[90:], return_std=True)
+    ours_mean, ours_std = ours.predict(X[90:], return_std=True)
+    assert np.allclose(ours_mean, mean * ours.scale_ + ours.mean_, atol=1e-5)
+    assert np.allclose(ours_std, std * ours.scale_, atol=1e-5)
+    assert np.isclose(ours.log_likelihood_, theirs.log_marginal_likelihood_value_, atol=1e-4)
+
+
+def test_the_gradient_is_exact() -> None:
+    X, y = _data(number=40)
+    names = {"image": slice(0, 3), "location": slice(3, 5)}
+    terms = [_Term.of(name, columns, X[:, columns], 40) for name, columns in names.items()]
+    distances = [cdist(part, part) for part in (term.reduce(X) for term in terms)]
+    centres = np.array([_log_median(distance) for distance in distances])
+    arguments = (terms, distances, centres, (y - y.mean()) / y.std())
+    for seed in range(3):
+        theta = np.random.default_rng(seed).normal(-0.5, 0.5, 5)
+        error = check_grad(
+            lambda t: _negative_log_posterior(t, *arguments)[0],
+            lambda t: _negative_log_posterior(t, *arguments)[1],
+            theta,
+        )
+        assert error < 1e-3
+
+
+def test_a_group_that_does_not_help_does_no_harm() -> None:
+    rng = np.random.default_rng(1)
+    X, y = _data(1, 200)
+    noisy = np.hstack([X, rng.normal(size=(200, 30))])
+    alone = GaussianProcess({"image": slice(0, 5)}).fit(X[:150], y[:150])
+    both = GaussianProcess({"image": slice(0, 5), "poi": slice(5, 35)}).fit(noisy[:150], y[:150])
+    error_alone = np.mean((alone.predict(X[150:]) - y[150:]) ** 2)
+    error_both = np.mean((both.predict(noisy[150:]) - y[150:]) ** 2)
+    assert error_both < 1.15 * error_alone
+    assert both.variances_["poi"] < 0.2 * both.variances_["image"]
+
+
+def test_noise_alone_gives_the_mean() -> None:
+    rng = np.random.default_rng(2)
+    X, y = rng.normal(size=(150, 10)), rng.normal(size=150)
+    fitted = GaussianProcess().fit(X[:100], y[:100])
+    r2 = 1 - np.mean((fitted.predict(X[100:]) - y[100:]) ** 2) / y[100:].var()
+    assert r2 < 0.1
+
+
+def test_std_grows_away_from_the_data_and_clone_works() -> None:
+    X, y = _data(3)
+    fitted = clone(GaussianProcess({"location": slice(0, 5)})).fit(X, y)
+    _, near = fitted.predict(X[:5], return_std=True)
+    _, far = fitted.predict(X[:5] + 100.0, return_std=True)
+    assert (far > near).all()

@@ -1,0 +1,190 @@
+"""The report as a file: it loads nothing, escapes everything, and says what is wrong with its data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chorograph.area.folder import Area
+from chorograph.reporting.page import write_report
+
+Make = Callable[..., Any]
+HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\"'&"
+
+
+class Elements(HTMLParser):
+    """Collects what a browser would load, the text outside scripts, and every tag."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.style = ""
+        self._inside = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self._inside = tag if tag in ("script", "style") else ""
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "poster", "data", "action") and value is not None:
+                self.loads.append(value)
+            if name == "style":
+                self.style += value or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "style":
+            self.style += data
+        elif self._inside != "script":
+            self.text += " " + data
+
+
+def read(path: Path) -> Elements:
+    elements = Elements(path.read_text(encoding="utf-8"))
+    elements.text = re.sub(r"\s+", " ", elements.text)
+    return elements
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory, area: Path, make_run: Make) -> Path:
+    return write_report(make_run(tmp_path_factory.mktemp("runs") / "run", area))
+
+
+def test_the_page_loads_nothing(report: Path) -> None:
+    elements = read(report)
+    assert elements.loads, "the tiles are images"
+    assert all(load.startswith("data:image/jpeg;base64,") for load in elements.loads)
+    assert "link" not in elements.tags
+    assert "url(" not in elements.style
+    assert "@import" not in elements.style
+    assert "default-src 'none'" in report.read_text(encoding="utf-8")
+    assert report.stat().st_size < 4e6
+
+
+def test_it_holds_what_a_reader_looks_for(report: Path) -> None:
+    text = read(report).text
+    for expected in (
+        "Floor space in m2", "Gridville", "Synthetic data", "The model explains 81", "Beats the best baseline",
+        "Prediction", "Truth", "Residual", "Interval width", "unlabelled", "Predicted against truth", "RMSE, m2",
+        "what location means", "Best", "Worst", "Most uncertain", "6 km a side", "3 tiles could not be read",
+        "Made tiles", "CC0-1.0", "simplified", f"{12} without labels",
+    ):  # fmt: skip
+        assert expected in text, expected
+    assert "leaky" not in text
+
+
+def test_tiles_are_small_and_described(report: Path) -> None:
+    html = report.read_text(encoding="utf-8")
+    alts = re.findall(r'<img [^>]*alt="([^"]+)"', html)
+    assert len(alts) == 9 * 2
+    assert all(alt.startswith("Satellite tile") for alt in alts)
+
+
+def test_leaky_scores_are_called_so_loudly(tmp_path: Path, area: Path, make_run: Make) -> None:
+    run = make_run(tmp_path / "run", area, leaky=True, split={"name": "random", "folds": 5})
+    elements = read(write_report(run))
+    assert elements.text.count("leaky: neighbours on both sides") >= 3
+    assert 'class="banner leaky"' in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_real_place_is_not_called_synthetic(tmp_path: Path, make_run: Make, make_area: Make) -> None:
+    place = make_area(tmp_path / "real", synthetic=False)
+    assert "Synthetic data" not in read(write_report(make_run(tmp_path / "run", place))).text
+
+
+def test_hostile_text_stays_text(tmp_path: Path, make_run: Make, make_area: Make, make_row: Make) -> None:
+    place = make_area(tmp_path / "area", title=HOSTILE, name=HOSTILE)
+    rows = [make_row(HOSTILE, "model", 0.8), make_row("location", "baseline", 0.1, meaning=HOSTILE)]
+    run = make_run(
+        tmp_path / "run", place, rows=rows, warnings=[HOSTILE], unit=HOSTILE, counts={HOSTILE: HOSTILE},
+        split={"name": HOSTILE}, frame=lambda frame: frame.assign(basis=HOSTILE),
+    )  # fmt: skip
+    html = write_report(run).read_text(encoding="utf-8")
+    assert "<img src=x" not in html
+    assert "<script>alert" not in html
+    assert html.count("<script>") == html.count("</script>") == 3
+
+
+def test_regions_without_label_prediction_or_polygon_are_counted(tmp_path: Path, area: Path, make_run: Make) -> None:
+    def spoil(frame):  # type: ignore[no-untyped-def]
+        frame.loc[20, ["predicted", "lower", "upper"]] = np.nan
+        frame.loc[30, "geometry"] = None
+        frame["fold"] = frame["fold"].mask(frame.index == 40)
+        return frame
+
+    text = read(write_report(make_run(tmp_path / "run", area, frame=spoil))).text
+    assert "1 regions have no polygon" in text
+    assert "1 regions could not be predicted" in text
+    assert "2 labelled but not compared" in text
+    assert "50 predicted while held out" in text
+
+
+def test_nothing_labelled_still_draws(tmp_path: Path, area: Path, make_run: Make) -> None:
+    run = make_run(tmp_path / "run", area, frame=lambda frame: frame.assign(target=np.nan, fold=None))
+    assert "64 without labels" in read(write_report(run)).text
+
+
+def test_a_logarithmic_indicator_is_compared_by_ratio(tmp_path: Path, area: Path, make_run: Make) -> None:
+    run = make_run(tmp_path / "run", area, log=True, fitted_unit="ln(m2)")
+    text = read(write_report(run)).text
+    assert "×2 is twice the truth" in text
+    assert "RMSE, ln(m2)" in text
+
+
+def test_a_share_and_an_unstated_unit_are_written_plainly(tmp_path: Path, area: Path, make_run: Make) -> None:
+    share = make_run(tmp_path / "share", area, unit="share of population", fitted_unit="share of population")
+    text = read(write_report(share)).text
+    assert "Floor space as a share of population" in text
+    assert "RMSE, share of population" in text
+    unstated = make_run(tmp_path / "unstated", area, unit="unstated", fitted_unit="ln(unstated)", log=True)
+    text = read(write_report(unstated)).text
+    assert "unstated" not in text
+    assert "MAE, unit not stated" in text
+
+
+def test_a_moved_area_costs_tiles_and_sources_only(tmp_path: Path, make_run: Make) -> None:
+    text = read(write_report(make_run(tmp_path / "run", tmp_path / "gone"))).text
+    assert "'gone' is no longer where the manifest says" in text
+    assert str(tmp_path) not in text
+    assert "Best" not in text
+    assert "No sources are recorded" in text
+
+
+def test_tiles_that_cannot_be_opened_are_counted(tmp_path: Path, make_run: Make, make_area: Make) -> None:
+    place = make_area(tmp_path / "area")
+    for uri in Area.open(place).images["uri"]:
+        (place / uri).write_bytes(b"no image")
+    text = read(write_report(make_run(tmp_path / "run", place))).text
+    assert "Tiles that could not be opened: 18 not an image" in text
+
+
+def test_regions_without_any_polygon_have_no_maps(tmp_path: Path, area: Path, make_run: Make) -> None:
+    run = make_run(tmp_path / "run", area, frame=lambda frame: frame.assign(geometry=None))
+    text = read(write_report(run)).text
+    assert "no polygons, so there are no maps" in text
+    assert "Predicted against truth" in text
+
+
+def test_constant_intervals_have_no_most_uncertain_region(tmp_path: Path, area: Path, make_run: Make) -> None:
+    def constant(frame):  # type: ignore[no-untyped-def]
+        return frame.assign(lower=frame["predicted"] - 50, upper=frame["predicted"] + 50)
+
+    assert "Most uncertain" not in read(write_report(make_run(tmp_path / "run", area, frame=constant))).text
+
+
+def test_the_page_goes_where_it_is_asked_to(tmp_path: Path, area: Path, make_run: Make) -> None:
+    run = make_run(tmp_path / "run", area)
+    out = write_report(run, tmp_path / "elsewhere" / "page.html")
+    assert out == tmp_path / "elsewhere" / "page.html"
+    assert sorted(path.name for path in out.parent.iterdir()) == ["page.html"]
+    assert not (run / "report.html").exists()
