@@ -41,6 +41,11 @@ EXTRAS_OF: dict[str, frozenset[str]] = {
 HEAVY = {"torch", "pandas", "geopandas", "sklearn", "bokeh", "pyarrow", "open_clip"}
 
 
+def _is_module(name: str) -> bool:
+    path = SOURCE.parent.joinpath(*name.split("."))
+    return name.startswith("chorograph.") and (path.is_dir() or path.with_suffix(".py").is_file())
+
+
 def imported(source: str) -> set[str]:
     """Return every module that a file imports at run time, in functions too; those for type checking alone are not."""
     tree = ast.parse(source)
@@ -57,9 +62,12 @@ def imported(source: str) -> set[str]:
             continue
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"relative import of {node.module}"
-            names.add(str(node.module))
-            if node.module == "chorograph":
-                names.update(f"chorograph.{alias.name}" for alias in node.names)
+            # A module taken out of its package is that module; any other name is a part of the module it comes from.
+            taken = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = {name for name in taken if _is_module(name)}
+            names.update(modules)
+            if modules != taken:
+                names.add(str(node.module))
         elif isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
     return names
@@ -105,7 +113,7 @@ def test_imports_go_down(room: Path) -> None:
         ("from torch import nn", {"torch"}),
         ("import torch.nn as nn", {"torch.nn"}),
         ("def f():\n    from chorograph.models.weights import read_weights", {"chorograph.models.weights"}),
-        ("from chorograph import models", {"chorograph", "chorograph.models"}),
+        ("from chorograph import models", {"chorograph.models"}),
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch", {"typing"}),
     ],
 )
@@ -123,7 +131,7 @@ def test_no_file_imports_itself_in_a_circle() -> None:
     for room in _rooms():
         for name, source in _files(room):
             module = "chorograph." + name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-            below[module] = {other for other in imported(source) if other.startswith("chorograph")} - {module}
+            below[module] = {other for other in imported(source) if other.startswith("chorograph.")} - {module}
     while leaves := [module for module, others in below.items() if not others & set(below)]:
         for leaf in leaves:
             del below[leaf]

@@ -107,7 +107,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(sys.modules, "open_clip", None)
     for name in [name for name in sys.modules if name.startswith("chorograph.models.")]:
-        if name.rsplit(".", 1)[1] in ("openclip", "coca", "checkpoint", "weights", "tokenizer", "decoding"):
+        if name.rsplit(".", 1)[1] in ("open_clip", "towers", "checkpoint", "weights", "tokenizer", "decoding"):
             monkeypatch.delitem(sys.modules, name)
     with pytest.raises(MissingExtraError, match=r"chorograph\[models\]"):
         load_encoder("open_clip:ViT-B-32")

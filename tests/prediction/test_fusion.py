@@ -9,7 +9,7 @@ from sklearn.ensemble import StackingRegressor
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.pipeline import make_pipeline
 
-from chorograph.prediction import fusion
+from chorograph.prediction.probes import fusion
 from chorograph.prediction.probes.fusion import LateFusion
 from chorograph.prediction.probes.inner import InnerFolds
 from chorograph.prediction.probes.registry import make_probe_maker

@@ -9,9 +9,9 @@ import torch
 
 from chorograph.area.folder import Area
 from chorograph.ground.settings import configure
-from chorograph.models import coca
-from chorograph.pretraining import pairs as pairs_module
+from chorograph.models.coca import towers as coca
 from chorograph.pretraining.config import PretrainConfig
+from chorograph.pretraining.feeds import pairs as pairs_module
 from chorograph.pretraining.feeds.feed import Batches, feed
 from chorograph.pretraining.feeds.pairs import InMemory, OnDisk, Pairs
 from chorograph.pretraining.loop.world import World

@@ -17,7 +17,7 @@ pytest.importorskip("torch_geometric")
 from chorograph.area.folder import Area
 from chorograph.ground.errors import InputError
 from chorograph.ground.settings import configure
-from chorograph.models import coca
+from chorograph.models.coca import towers as coca
 from chorograph.pretraining.config import PretrainConfig
 from chorograph.pretraining.feeds.feed import Batch
 from chorograph.pretraining.loop.loop import Training

@@ -13,7 +13,7 @@ from chorograph.area.folder import Area
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Ledger, silent
 from chorograph.models.preprocessing import Preprocessing
-from chorograph.pretraining import pairs as module
+from chorograph.pretraining.feeds import pairs as module
 from chorograph.pretraining.feeds.pairs import (
     InMemory,
     Pairs,

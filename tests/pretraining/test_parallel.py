@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from chorograph.area.folder import Area
 from chorograph.graph.facts import Graph
 from chorograph.ground.settings import configure
-from chorograph.models import coca
+from chorograph.models.coca import towers as coca
 from chorograph.models.coca.towers import build, trim
 from chorograph.pretraining.config import PretrainConfig
 from chorograph.pretraining.loop.freeze import make_optimiser
@@ -167,7 +167,7 @@ def test_two_processes_are_one(two: Path, number: int, monkeypatch: pytest.Monke
 
 #: The command line with a small model without batch norms, which would see one process's images alone.
 _PROGRAM = """
-from chorograph.models import coca
+from chorograph.models.coca import towers as coca
 model = coca.SMALL["coca-small"]
 coca.SMALL["coca-small"] = {**model, "conv_stem": False, "vision_cfg": {**model["vision_cfg"], "image_size": 32}}
 from chorograph.cli import main

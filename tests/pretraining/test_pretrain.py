@@ -15,8 +15,8 @@ from chorograph.area.folder import Area
 from chorograph.ground.errors import ChorographError, InputError, MissingExtraError
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import Ledger
-from chorograph.models import coca
 from chorograph.models.checkpoint import load_checkpoint, load_checkpoint_encoder
+from chorograph.models.coca import towers as coca
 from chorograph.models.coca.towers import PAD
 from chorograph.models.encoders.open_clip import ImageTextModel, new_model
 from chorograph.models.encoders.registry import images_seen, load_encoder

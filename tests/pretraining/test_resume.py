@@ -15,9 +15,9 @@ import torch
 from chorograph.area.folder import Area
 from chorograph.ground.errors import ChorographError, InputError
 from chorograph.ground.settings import configure
-from chorograph.models import coca
-from chorograph.pretraining import pairs as pairs_module
+from chorograph.models.coca import towers as coca
 from chorograph.pretraining.config import PretrainConfig
+from chorograph.pretraining.feeds import pairs as pairs_module
 from chorograph.pretraining.feeds.feed import Batch
 from chorograph.pretraining.loop.loop import Training
 from chorograph.pretraining.loop.resume import Interval, Resume
@@ -26,7 +26,7 @@ from chorograph.pretraining.run import PretrainResult, pretrain
 #: The command line with the small model at 32 px, as in these tests' own process; a slow step leaves time to kill it.
 _PROGRAM = """
 import os, time
-from chorograph.models import coca
+from chorograph.models.coca import towers as coca
 from chorograph.pretraining.loop.loop import Training
 model = coca.SMALL["coca-small"]
 coca.SMALL["coca-small"] = {**model, "vision_cfg": {**model["vision_cfg"], "image_size": 32}}

@@ -21,7 +21,7 @@ from chorograph.area.folder import Area, Source  # noqa: E402
 from chorograph.area.vector_tables import VectorTable, read_vector_table  # noqa: E402
 from chorograph.ground.errors import InputError  # noqa: E402
 from chorograph.ground.stage import Ledger, silent  # noqa: E402
-from chorograph.models import coca  # noqa: E402
+from chorograph.models.coca import towers as coca  # noqa: E402
 from chorograph.models.encoders.open_clip import new_model  # noqa: E402
 from chorograph.models.views.multi_granularity import MultiGranularity, load_towers  # noqa: E402
 from chorograph.prediction.config import PredictConfig  # noqa: E402

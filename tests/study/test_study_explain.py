@@ -23,8 +23,8 @@ from chorograph.ground.files import write_json
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import Ledger, silent
 from chorograph.metrics.regression import Estimate
-from chorograph.models import coca
 from chorograph.models.checkpoint import save_checkpoint
+from chorograph.models.coca import towers as coca
 from chorograph.models.encoders.open_clip import new_model
 from chorograph.models.encoders.registry import load_encoder
 from chorograph.prediction.config import PredictConfig

@@ -13,8 +13,8 @@ from sklearn.metrics import r2_score
 from chorograph.ground.errors import InputError
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import silent
-from chorograph.models import coca
 from chorograph.models.checkpoint import load_checkpoint
+from chorograph.models.coca import towers as coca
 from chorograph.study.config import TextConfig
 from chorograph.study.text import (
     IMAGE,
