@@ -14,7 +14,8 @@ from collections import Counter
 from pathlib import Path
 
 from bad_server import KINDS, bad_server, small_image
-from chorograph.curation.steps.fetch import Fetch, Fetched, fetch_all
+from chorograph.curation.steps.fetch import Fetch
+from chorograph.ground.fetching.fetcher import Fetched, fetch_all
 
 RESULT = Path(__file__).parent / "results" / "curate_fetch.json"
 TOTAL = 1000
@@ -33,7 +34,7 @@ def main() -> None:
     with bad_server(slow_s=0.5) as server:
         urls = [server.url(kind, number) for kind, number in wanted]
         begun = time.perf_counter()
-        fetch_all(urls, rules, found.__setitem__)
+        fetch_all(urls, rules, found.__setitem__, rules.wanted)
         seconds = time.perf_counter() - begun
         asked = sum(server.asked.values())
     wrong = [

@@ -34,7 +34,8 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FIRST_WITH_TORCH = FLOOR_OF["models"]
 #: Modules of an extra that a room without torch imports, and only where the work needs them.
 EXTRAS_OF: dict[str, frozenset[str]] = {
-    "curation": frozenset({"aiohttp", "daft", "ray"}),
+    "ground": frozenset({"aiohttp"}),  # `ground/fetching`, which only what fetches imports
+    "curation": frozenset({"daft", "ray"}),
     "searching": frozenset({"rasterio"}),
     "metrics": frozenset({"pycocoevalcap"}),
 }

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bad_server import bad_server, small_image
-from chorograph.curation.steps.fetch import Fetch, Fetched, fetch_all
-from chorograph.curation.steps.robots import ALL, NONE, Robots, Rule
+from chorograph.ground.fetching.fetcher import FetchRules, fetch
+from chorograph.ground.fetching.robots import ALL, NONE, Robots, Rule
 
 SITE = "https://www.example.com"
 #: RFC 9309, 5.1.
@@ -146,8 +146,7 @@ def test_the_fetcher_goes_by_it_however_long_the_file() -> None:
     filler = "# nothing\n" * 20_000  # comes in many pieces
     text = f"User-agent: *\n{filler}Disallow: /*/1$\nAllow: /image/\nDisallow: /image/3\n"
     with bad_server(pictures={"/robots.txt": text.encode()}) as server:
-        rules = Fetch(host_pause_s=0, allow=("127.0.0.2/32",))
-        found: dict[int, Fetched] = {}
-        fetch_all([server.url("image", number) for number in range(1, 4)], rules, found.__setitem__)
+        rules = FetchRules(host_pause_s=0, allow=("127.0.0.2/32",))
+        found = fetch([server.url("image", number) for number in range(1, 4)], rules)
     assert [found[place].reason for place in range(3)] == [None, None, "robots.txt"]
     assert found[0].data == small_image(1)  # `/image/` is longer than `/*/1$`

@@ -58,7 +58,7 @@ def check_url(url: str, allowed: Sequence[IPv4Network | IPv6Network] = ()) -> st
         raise ForbiddenError("bad URL") from None
     if parts.scheme not in ("http", "https"):
         raise ForbiddenError("scheme not allowed" if parts.scheme else "bad URL")
-    if not host or any(character.isspace() for character in host):
+    if not host or any(character.isspace() or character == "\0" for character in host) or not _encodes(url):
         raise ForbiddenError("bad URL")
     literal = _literal(host)
     if literal is not None and not is_public(literal, allowed):
@@ -73,8 +73,17 @@ def _literal(host: str) -> str | None:
         pass
     try:
         return socket.inet_ntoa(socket.inet_aton(host))  # 127.1, 0177.0.0.1, 2130706433
-    except OSError:
+    except (OSError, ValueError):  # a name; a name that is no ASCII
         return None
+
+
+def _encodes(url: str) -> bool:
+    """Whether a URL can be written at all: bytes that were no text stand in it as lone surrogates."""
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

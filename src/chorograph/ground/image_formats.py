@@ -1,0 +1,43 @@
+"""The one table of image formats: what is fetched, kept, packed and opened is read off here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """A format: Pillow's name, its extensions (the first is written), and what its files hold from which byte on."""
+
+    name: str
+    extensions: tuple[str, ...]
+    signatures: tuple[tuple[int, bytes], ...]
+
+    def fits(self, data: bytes) -> bool:
+        """Whether bytes begin like this format."""
+        return any(data[at : at + len(mark)] == mark for at, mark in self.signatures)
+
+
+FORMATS = (
+    ImageFormat("JPEG", ("jpg", "jpeg"), ((0, b"\xff\xd8\xff"),)),
+    ImageFormat("PNG", ("png",), ((0, b"\x89PNG\r\n\x1a\n"),)),
+    ImageFormat("WEBP", ("webp",), ((8, b"WEBP"),)),
+    ImageFormat("TIFF", ("tif", "tiff"), ((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+"))),
+    ImageFormat("GIF", ("gif",), ((0, b"GIF8"),)),
+    ImageFormat("BMP", ("bmp",), ((0, b"BM"),)),
+    ImageFormat("AVIF", ("avif",), ((4, b"ftypavif"), (4, b"ftypavis"), (4, b"ftypmif1"))),
+    ImageFormat("JPEG2000", ("jp2", "j2k"), ((0, b"\0\0\0\x0cjP  \r\n\x87\n"), (0, b"\xff\x4f\xff\x51"))),
+    ImageFormat("ICO", ("ico",), ((0, b"\0\0\1\0"),)),
+    ImageFormat(
+        "PPM", ("ppm", "pgm", "pbm", "pnm"), tuple((0, b"P%d%c" % (n, end)) for n in range(1, 7) for end in b"\n\r\t ")
+    ),
+)
+#: Every extension of the table, lower case, without a dot.
+EXTENSIONS = tuple(extension for known in FORMATS for extension in known.extensions)
+#: The same with their dots, as paths end.
+SUFFIXES = frozenset(f".{extension}" for extension in EXTENSIONS)
+
+
+def format_of(data: bytes) -> ImageFormat | None:
+    """Return the format that bytes begin like, or None."""
+    return next((known for known in FORMATS if known.fits(data)), None)
