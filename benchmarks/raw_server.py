@@ -45,10 +45,8 @@ def raw_server(answers: Mapping[str, bytes], host: str = "127.0.0.2") -> Iterato
 
 def ok(body: bytes, content_type: str = "image/jpeg") -> bytes:
     """Return an answer that holds `body`."""
-    head = (
-        f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + body
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Connection: close\r\n\r\n".encode() + body
 
 
 def redirect(location: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The step that fetches: what was fetched, or failed for good, is never asked for again; packs survive being cut off."""
+"""The step that fetches: what was fetched, or failed for good, is never asked for again; packs that were cut off."""
 
 from __future__ import annotations
 

@@ -18,6 +18,8 @@ class ImageFormat:
         return any(data[at : at + len(mark)] == mark for at, mark in self.signatures)
 
 
+#: A portable map begins with its kind and white space.
+_MAPS = tuple((0, b"P%d%c" % (kind, space)) for kind in range(1, 7) for space in b"\n\r\t ")
 FORMATS = (
     ImageFormat("JPEG", ("jpg", "jpeg"), ((0, b"\xff\xd8\xff"),)),
     ImageFormat("PNG", ("png",), ((0, b"\x89PNG\r\n\x1a\n"),)),
@@ -28,9 +30,7 @@ FORMATS = (
     ImageFormat("AVIF", ("avif",), ((4, b"ftypavif"), (4, b"ftypavis"), (4, b"ftypmif1"))),
     ImageFormat("JPEG2000", ("jp2", "j2k"), ((0, b"\0\0\0\x0cjP  \r\n\x87\n"), (0, b"\xff\x4f\xff\x51"))),
     ImageFormat("ICO", ("ico",), ((0, b"\0\0\1\0"),)),
-    ImageFormat(
-        "PPM", ("ppm", "pgm", "pbm", "pnm"), tuple((0, b"P%d%c" % (n, end)) for n in range(1, 7) for end in b"\n\r\t ")
-    ),
+    ImageFormat("PPM", ("ppm", "pgm", "pbm", "pnm"), _MAPS),
 )
 #: Every extension of the table, lower case, without a dot.
 EXTENSIONS = tuple(extension for known in FORMATS for extension in known.extensions)

@@ -1,4 +1,4 @@
-"""One odd answer never ends a run: redirects that cannot be parsed, statuses that ask to wait, loops that run already."""
+"""One odd answer never ends a run: redirects that cannot be parsed, hosts that ask to wait, loops that run."""
 
 from __future__ import annotations
 
