@@ -26,13 +26,13 @@ from scipy.stats import spearmanr
 from bad_server import bad_server
 from chorograph.area.folder import Area
 from chorograph.area.images import perceptual_hash, read_rgb
-from chorograph.curation.config import CurateConfig, FitDetectorConfig
-from chorograph.curation.stage import curate, fit_a_detector
 from chorograph.curation.steps.captions import CaptionRules, caption_fault, caption_score, repetition, words
 from chorograph.curation.steps.duplicates import EmbeddingDuplicates, HashDuplicates, pack_vector
 from chorograph.curation.steps.validity import inspect_image, orientations
 from chorograph.ground.stage import silent
 from chorograph.models.encoders.registry import load_encoder
+from chorograph.verbs.curate import fit_detector
+from chorograph.verbs.curate.run import Settings, curate_with
 from synthetic_web import draw_aerial, draw_portrait, make_web, precision_and_recall
 
 RESULT = Path(__file__).parent / "results" / "curate_truth.json"
@@ -61,16 +61,16 @@ def drawn_web(place: Path) -> dict[str, Any]:
         (place / name).mkdir()
         for number in range(100):
             draw(generator).save(place / name / f"{number}.jpg", quality=85)
-    fitted = FitDetectorConfig(place / "aerial", place / "other", place / "head", MODEL)
-    facts = fit_a_detector(fitted, silent, load_encoder).manifest["facts"]
+    fitted = fit_detector.Settings(positive=place / "aerial", negative=place / "other", out=place / "head", model=MODEL)
+    facts = fit_detector.fit_with(fitted, silent, load_encoder).manifest["facts"]
     with bad_server(pictures=web.pictures()) as server:
         given = []
         for source in web.sources:
             pq.write_table(web.table(source, server.base), place / f"{source}.parquet", row_group_size=200)
             given.append(f"{source}={place / source}.parquet")
         (place / "recipe.yaml").write_text(RECIPE.format(model=MODEL, head=place / "head"))
-        config = CurateConfig(str(place / "recipe.yaml"), given, place / "out", partition_rows=400)
-        curate(config, silent, load_encoder, lambda line: None)
+        config = Settings(recipe=str(place / "recipe.yaml"), in_=given, out=place / "out", partition_rows=400)
+        curate_with(config, silent, load_encoder, lambda line: None)
         corpus = Area.open(place / "out" / "corpus")
         kept = corpus.images.merge(corpus.captions, on="image_id")
         dropped = pd.read_parquet(place / "out" / "dropped.parquet")

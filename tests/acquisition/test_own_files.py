@@ -11,16 +11,16 @@ import pytest
 import simplejpeg
 from shapely.geometry import Polygon, box
 
-from chorograph.acquisition.config import BuildConfig
 from chorograph.acquisition.own.own_files import build_area
 from chorograph.area.check import check_area
 from chorograph.area.folder import Area
 from chorograph.ground.errors import ChorographError, InputError
 from chorograph.ground.stage import Ledger
+from chorograph.verbs.area.build import Settings
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> BuildConfig:
+def own(tmp_path: Path) -> Settings:
     """Four regions in a row, a tile in each, wide tables, a small graph."""
     ids = ["007", "008", "009", "010"]
     polygons = [box(k, 0, k + 1, 1) for k in range(4)]
@@ -36,7 +36,7 @@ def own(tmp_path: Path) -> BuildConfig:
     (tmp_path / "indicators.csv").write_text("code,income_usd,people\n007,1.5,10\n008,,20\n009,0,30\n")
     (tmp_path / "poi.csv").write_text("code,shop,school\n007,3,0\n010,1,2\n")
     (tmp_path / "triples.tsv").write_text("tract:007\tborderBy\ttract:008\ntract:007\thas\tkind:shop\n")
-    return BuildConfig(
+    return Settings(
         out=tmp_path / "area",
         tiles=tiles,
         tiles_table=tmp_path / "tiles.csv",
@@ -48,9 +48,9 @@ def own(tmp_path: Path) -> BuildConfig:
     )
 
 
-def test_the_whole(own: BuildConfig) -> None:
+def test_the_whole(own: Settings) -> None:
     ledger = Ledger()
-    build_area(own, ledger)
+    build_area(own, own.out, ledger)
     area = Area.open(own.out)
     assert check_area(area) == []
     assert area.regions["region_id"].tolist() == ["007", "008", "009", "010"]
@@ -67,20 +67,20 @@ def test_the_whole(own: BuildConfig) -> None:
     assert "income_usd: USD" in ledger.warnings[0]
 
 
-def test_tiles_find_their_region_by_place(own: BuildConfig) -> None:
+def test_tiles_find_their_region_by_place(own: Settings) -> None:
     frame = pd.read_csv(own.tiles_table, dtype=str).drop(columns="code")
     frame.loc[3, "lon"] = "9.5"  # outside every polygon: known, of no region
     frame.to_csv(own.tiles_table, index=False)
-    build_area(own, Ledger())
+    build_area(own, own.out, Ledger())
     regions = Area.open(own.out).images["region_id"]
     assert regions[:3].tolist() == ["007", "008", "009"]
     assert pd.isna(regions[3])
 
 
-def test_long_tables_and_units(own: BuildConfig) -> None:
+def test_long_tables_and_units(own: Settings) -> None:
     own.indicators[0].write_text("code,indicator,value,unit,year\n007,income,1,EUR,2020\n008,income,2,EUR,2020\n")
     own.poi.write_text("code,poi,count\n007,shop,2\n")
-    build_area(replace(own, name="mine"), Ledger())
+    build_area(replace(own, name="mine"), own.out, Ledger())
     area = Area.open(own.out)
     assert area.name == "mine"
     assert area.indicators["unit"].unique().tolist() == ["EUR"]
@@ -88,16 +88,16 @@ def test_long_tables_and_units(own: BuildConfig) -> None:
     assert area.read("poi_counts")["count"].tolist() == [2]
 
 
-def test_units_by_option(own: BuildConfig) -> None:
+def test_units_by_option(own: Settings) -> None:
     ledger = Ledger()
-    build_area(replace(own, unit=["people=people", "income_usd=USD/year"]), ledger)
+    build_area(replace(own, unit=["people=people", "income_usd=USD/year"]), own.out, ledger)
     units = Area.open(own.out).indicators.groupby("indicator")["unit"].first()
     assert units.to_dict() == {"people": "people", "income_usd": "USD/year"}
     assert ledger.warnings == []
 
 
-def _edit(name: str, text: str) -> Callable[[BuildConfig], BuildConfig]:
-    def change(own: BuildConfig) -> BuildConfig:
+def _edit(name: str, text: str) -> Callable[[Settings], Settings]:
+    def change(own: Settings) -> Settings:
         path = {"indicators": own.indicators[0], "poi": own.poi, "tiles": own.tiles_table, "triples": own.triples}[name]
         path.write_text(text)
         return own
@@ -105,7 +105,7 @@ def _edit(name: str, text: str) -> Callable[[BuildConfig], BuildConfig]:
     return change
 
 
-def _cross(own: BuildConfig) -> BuildConfig:
+def _cross(own: Settings) -> Settings:
     crossed = Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])
     gpd.GeoDataFrame({"code": ["007"]}, geometry=[crossed], crs=4326).to_file(own.regions)
     return own
@@ -134,11 +134,11 @@ def _cross(own: BuildConfig) -> BuildConfig:
     ],
 )
 def test_bad_input_is_named_and_leaves_nothing(
-    own: BuildConfig, change: Callable[[BuildConfig], BuildConfig], message: str
+    own: Settings, change: Callable[[Settings], Settings], message: str
 ) -> None:
     changed = change(own)
     with pytest.raises(ChorographError, match=message):
-        build_area(changed, Ledger())
+        build_area(changed, changed.out, Ledger())
     assert not own.out.exists()
     assert not [path for path in own.out.parent.iterdir() if path.name.startswith(".area")]
 
@@ -146,26 +146,26 @@ def test_bad_input_is_named_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("content", "reason"), [(b"", "empty"), (b"<html>", "not an image"), (b"\xff\xd8\xff\xe0half", "truncated")]
 )
-def test_bad_tiles_stop_or_are_counted(own: BuildConfig, content: bytes, reason: str) -> None:
+def test_bad_tiles_stop_or_are_counted(own: Settings, content: bytes, reason: str) -> None:
     (own.tiles / "t1.jpg").write_bytes(content)
     with pytest.raises(InputError, match=rf"t1\.jpg \(.*tiles\.csv, line 3\): {reason}.*--skip-bad"):
-        build_area(own, Ledger())
+        build_area(own, own.out, Ledger())
     assert not own.out.exists()
     ledger = Ledger()
-    build_area(replace(own, skip_bad=True), ledger)
+    build_area(replace(own, skip_bad=True), own.out, ledger)
     assert ledger.dropped == {f"image {reason}": 1}
     images = Area.open(own.out).images
     assert len(images) == 4  # known, not lost
     assert images["uri"].isna().tolist() == [False, True, False, False]
 
 
-def test_a_full_disk_leaves_nothing(own: BuildConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: Path, data: bytes) -> int:
         raise OSError(28, "No space left on device", str(self))
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
-        build_area(own, Ledger())
+        build_area(own, own.out, Ledger())
     assert not own.out.exists()
     assert not [path for path in own.out.parent.iterdir() if path.name.startswith(".area")]
 
@@ -175,7 +175,7 @@ def test_king_county(real_data: Callable[[str], Path], tmp_path: Path) -> None:
     data = real_data("king-county")
     ledger = Ledger()
     build_area(
-        BuildConfig(
+        Settings(
             out=tmp_path / "area",
             regions=data / "tracts.geojson",
             region_id="geoid",
@@ -183,6 +183,7 @@ def test_king_county(real_data: Callable[[str], Path], tmp_path: Path) -> None:
             triples=data / "triples.tsv",
             poi=data / "poi_counts.csv",
         ),
+        tmp_path / "area",
         ledger,
     )
     assert ledger.counts["regions"] == 397

@@ -13,8 +13,6 @@ import pandas as pd
 import pytest
 import simplejpeg
 
-from chorograph.acquisition.config import ImportConfig, PackConfig
-from chorograph.acquisition.stage import import_, pack
 from chorograph.area.check import check_area
 from chorograph.area.draft import AreaDraft
 from chorograph.area.folder import Area
@@ -22,6 +20,7 @@ from chorograph.ground.errors import InputError
 from chorograph.ground.stage import silent
 from chorograph.shards.pairs import open_pairs
 from chorograph.shards.rs5m import archive_samples, read_metadata
+from chorograph.verbs.area import import_, pack
 
 
 def _jpeg(seed: int) -> bytes:
@@ -45,7 +44,7 @@ def _corpus(path: Path, number: int = 7, captions: int = 2) -> Area:
 
 def test_a_packed_corpus_holds_the_same(tmp_path: Path) -> None:
     area = _corpus(tmp_path / "a")
-    outcome = pack(PackConfig([area.path], tmp_path / "packed", shard_samples=4), silent)
+    outcome = pack.run(pack.Settings(areas=[area.path], out=tmp_path / "packed", shard_samples=4), silent)
     packed = Area.open(tmp_path / "packed")
     assert check_area(packed) == []
     assert outcome.manifest["counts"] == {"images": 6, "captions": 10, "shards": 2}
@@ -61,22 +60,22 @@ def test_a_packed_corpus_holds_the_same(tmp_path: Path) -> None:
     pairs = open_pairs([packed.path / "shards"], lambda reason: dropped.update([reason]))
     assert [pairs.caption(row) for row in range(len(pairs))] == said[said["rank"] == 0]["caption"].tolist()
     assert dropped == {"image without a caption": 1}
-    assert pack(PackConfig([area.path], tmp_path / "packed", shard_samples=4), silent).skipped
+    assert pack.run(pack.Settings(areas=[area.path], out=tmp_path / "packed", shard_samples=4), silent).skipped
 
 
 def test_several_areas_by_role(tmp_path: Path) -> None:
     areas = [_corpus(tmp_path / name).path for name in ("a", "b")]
-    pack(PackConfig(areas, tmp_path / "train", split="official"), silent)
+    pack.run(pack.Settings(areas=areas, out=tmp_path / "train", split="official"), silent)
     train = Area.open(tmp_path / "train")
     assert train.title == "Title of a and Title of b"
     assert train.images["image_id"].tolist() == [f"{n}/image.{row}" for n in "ab" for row in (0, 2, 3, 5)]
     assert train.split("official")["role"].tolist() == ["train", "val", "train", "train"] * 2
-    pack(PackConfig(areas, tmp_path / "test", split="official", roles="test"), silent)
+    pack.run(pack.Settings(areas=areas, out=tmp_path / "test", split="official", roles="test"), silent)
     assert len(Area.open(tmp_path / "test").images) == 4
     with pytest.raises(InputError, match="no image was left"):
-        pack(PackConfig(areas, tmp_path / "none", split="official", roles="dev"), silent)
+        pack.run(pack.Settings(areas=areas, out=tmp_path / "none", split="official", roles="dev"), silent)
     with pytest.raises(InputError, match="one name"):
-        pack(PackConfig([areas[0], areas[0]], tmp_path / "twice"), silent)
+        pack.run(pack.Settings(areas=[areas[0], areas[0]], out=tmp_path / "twice"), silent)
 
 
 def _archive(folder: Path, images: dict[str, bytes], parts: int = 3) -> list[Path]:
@@ -110,7 +109,7 @@ def test_rs5ms_archives_and_csv_become_a_corpus(tmp_path: Path) -> None:
     )
     (source / "pub11_validation_metadata.csv").write_text("img_name,caption\nlaion2b_0_2.jpg,a lake\nx.jpg,\n")
     (source / "pub11_metacap_country_month.pkl").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    outcome = import_(ImportConfig("rs5m", source, tmp_path / "corpus"), silent)
+    outcome = import_.run(import_.Settings(layout="rs5m", src=source, out=tmp_path / "corpus"), silent)
     corpus = Area.open(tmp_path / "corpus")
     assert check_area(corpus) == []
     assert corpus.captions["caption"].tolist() == ["aerial view, 52.96° north\nof a farm", "a port", "a lake"]
@@ -133,7 +132,7 @@ def test_metadata_that_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"x\.csv"):
             read_metadata(tmp_path / "x.csv", lambda reason: None)
     with pytest.raises(InputError, match="no split archives"):
-        import_(ImportConfig("rs5m", tmp_path, tmp_path / "corpus"), silent)
+        import_.run(import_.Settings(layout="rs5m", src=tmp_path, out=tmp_path / "corpus"), silent)
 
 
 def test_a_missing_part_keeps_what_came_before(tmp_path: Path) -> None:
@@ -153,7 +152,7 @@ def test_other_caption_sets_are_named_by_their_file(tmp_path: Path) -> None:
     (source / "images" / "a.jpg").write_bytes(_jpeg(0))
     record = {"filename": "a.jpg", "split": "test", "sentences": [{"raw": "a road"}]}
     (source / "dataset_RSITMD.json").write_text(json.dumps({"images": [record]}))
-    import_(ImportConfig("rsicd", source, tmp_path / "out"), silent)
+    import_.run(import_.Settings(layout="rsicd", src=source, out=tmp_path / "out"), silent)
     area = Area.open(tmp_path / "out")
     assert (area.title, area.sources[0].name) == ("RSITMD", "RSITMD")
     assert area.split("official")["role"].tolist() == ["test"]

@@ -19,14 +19,15 @@ from typer.testing import CliRunner
 from chorograph.area.check import check_area
 from chorograph.area.folder import Area
 from chorograph.cli.app import app
-from chorograph.curation.config import CurateConfig, DecontaminateConfig, FitDetectorConfig, LookConfig
 from chorograph.curation.look import contact_sheet
 from chorograph.curation.pictures import Picture, read_pictures
 from chorograph.curation.run.plan import read_plan
-from chorograph.curation.stage import curate, decontaminate, fit_a_detector, look
 from chorograph.curation.steps.detector import fit_detector, read_detector, write_detector
 from chorograph.ground.errors import ChorographError, InputError
 from chorograph.ground.stage import silent
+from chorograph.verbs.curate import decontaminate, look
+from chorograph.verbs.curate import fit_detector as fit
+from chorograph.verbs.curate.run import Settings, curate_with
 from chorograph.verbs.table import VERBS
 from synthetic_web import SyntheticWeb, draw_aerial, draw_portrait
 
@@ -65,8 +66,8 @@ def drawn(folder: Path, draw: Callable[[np.random.Generator], Image.Image], numb
 
 def test_a_detector_is_fitted_kept_and_used(web: SyntheticWeb, filed: Filed, recipe: Recipe, tmp_path: Path) -> None:
     positive, negative = drawn(tmp_path / "p", draw_aerial, 60, 1), drawn(tmp_path / "n", draw_portrait, 60, 2)
-    config = FitDetectorConfig(positive, negative, tmp_path / "head", "sees-colour")
-    facts = fit_a_detector(config, silent, load).manifest["facts"]
+    config = fit.Settings(positive=positive, negative=negative, out=tmp_path / "head", model="sees-colour")
+    facts = fit.fit_with(config, silent, load).manifest["facts"]
     assert facts["shares"] == {"train": 84, "validation": 12, "test": 24}
     assert facts["test_accuracy"] >= 0.8
     wrong = sum(facts["test_wrong"].values())
@@ -82,10 +83,8 @@ steps:
 - detector: {{head: '{tmp_path / "head"}'}}
 - quantiles: {{relevance: 1, detector: 0.9}}
 """
-    outcome = curate(
-        CurateConfig(str(recipe(text)), filed(images=True), tmp_path / "out", partition_rows=60), silent, load,
-        lambda line: None,
-    )  # fmt: skip
+    config = Settings(recipe=str(recipe(text)), in_=filed(images=True), out=tmp_path / "out", partition_rows=60)
+    outcome = curate_with(config, silent, load, lambda line: None)
     statistics = json.loads((tmp_path / "out" / "statistics.json").read_text())
     total = statistics["funnel"][-1]
     assert total["embedding_duplicates"] >= 5  # the planted ones with the same bytes, at least
@@ -124,26 +123,28 @@ def test_a_head_of_another_state_of_its_model_is_refused(filed: Filed, recipe: R
     vectors = [generator.standard_normal((20, 4)).astype(np.float32) + shift for shift in (0, 1)]
     write_detector(tmp_path / "head", *fit_detector(vectors[0], vectors[1], "sees-colour", "another"))
     text = f"columns: {{image: image}}\nsteps: [keywords, {{detector: {{head: '{tmp_path / 'head'}'}}}}]"
-    config = CurateConfig(str(recipe(text)), filed(images=True), tmp_path / "out")
+    config = Settings(recipe=str(recipe(text)), in_=filed(images=True), out=tmp_path / "out")
     with pytest.raises(ChorographError, match="fitted on another state of sees-colour"):
-        curate(config, silent, load, lambda line: None)
+        curate_with(config, silent, load, lambda line: None)
 
 
 @pytest.fixture
 def corpus(filed: Filed, recipe: Recipe, tmp_path: Path) -> Path:
     made = recipe("columns: {image: image}\nsteps: [keywords, valid_images]\noutput: {samples_per_shard: 30}")
-    curate(CurateConfig(str(made), filed(images=True), tmp_path / "made"), silent, load, lambda line: None)
+    curate_with(
+        Settings(recipe=str(made), in_=filed(images=True), out=tmp_path / "made"), silent, load, lambda line: None
+    )
     return tmp_path / "made" / "corpus"
 
 
 def test_a_contact_sheet_shows_what_a_shard_holds(corpus: Path, tmp_path: Path) -> None:
     shard = sorted((corpus / "shards").glob("*.tar"))[0]
-    outcome = look(LookConfig(shard, tmp_path / "sheet.png", number=10), silent)
+    outcome = look.run(look.Settings(shard=shard, out=tmp_path / "sheet.png", number=10), silent)
     assert outcome.manifest["counts"] == {"images on the sheet": 10}
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (8 * 168 + 8, 2 * 198 + 8)
         assert len(sheet.convert("RGB").getcolors(2**20) or []) > 1000
-    assert look(LookConfig(corpus, tmp_path / "all.jpg", number=3), silent).manifest["counts"]
+    assert look.run(look.Settings(shard=corpus, out=tmp_path / "all.jpg", number=3), silent).manifest["counts"]
     broken = contact_sheet([Picture("a", b"no image", "a caption")])
     assert broken.getpixel((8, 8)) == (179, 0, 27)
     with pytest.raises(InputError, match="neither a shard"):
@@ -162,7 +163,7 @@ def test_test_sets_are_kept_out_in_any_orientation(web: SyntheticWeb, corpus: Pa
     draw_portrait(np.random.default_rng(99)).save(tests / "unknown.jpg")
     (tests / "broken.jpg").write_bytes(b"no")
     before = Area.open(corpus)
-    outcome = decontaminate(DecontaminateConfig(corpus, [tests], tmp_path / "clean"), silent)
+    outcome = decontaminate.run(decontaminate.Settings(corpus=corpus, against=[tests], out=tmp_path / "clean"), silent)
     clean = Area.open(tmp_path / "clean")
     assert check_area(clean) == []
     removed = pd.read_parquet(tmp_path / "clean" / "removed.parquet")
@@ -194,7 +195,12 @@ def test_the_published_recipe_is_a_plan() -> None:
 
 def test_rs5m_names_go_out_and_come_in(filed: Filed, recipe: Recipe, tmp_path: Path) -> None:
     text = "columns: {image: image}\nsteps: [keywords, valid_images]\noutput: {name: pub11, rs5m_keys: true}"
-    curate(CurateConfig(str(recipe(text)), filed(images=True), tmp_path / "out"), silent, load, lambda line: None)
+    curate_with(
+        Settings(recipe=str(recipe(text)), in_=filed(images=True), out=tmp_path / "out"),
+        silent,
+        load,
+        lambda line: None,
+    )
     corpus = Area.open(tmp_path / "out" / "corpus")
     assert {path.name for path in (corpus.path / "shards").iterdir()} == {"pub11-train-0000.tar", "pub11-val-0000.tar"}
     roles = corpus.split("train_val").set_index("image_id")["role"]

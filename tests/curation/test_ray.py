@@ -23,8 +23,7 @@ os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", DO_NOT_
 import psutil, ray
 from ray.cluster_utils import Cluster
 from chorograph.ground.errors import ChorographError
-from chorograph.curation.config import CurateConfig
-from chorograph.curation.stage import curate
+from chorograph.verbs.curate.run import Settings, curate_with
 kill, recipe, outs, *given = sys.argv[1:]
 small = {"object_store_memory": 80 * 2**20}
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
@@ -47,9 +46,11 @@ try:
     said["workers"] = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
     for out in outs.split(":"):
         partitions = 0
-        config = CurateConfig(recipe, given, Path(out), partition_rows=60, engine="ray", ray_address=cluster.address)
+        config = Settings(
+            recipe=recipe, in_=given, out=Path(out), partition_rows=60, engine="ray", ray_address=cluster.address
+        )
         try:
-            curate(config, watch, lambda name: None, lambda line: None)
+            curate_with(config, watch, lambda name: None, lambda line: None)
         except ChorographError as error:
             said["failed"] = str(error)
     print(json.dumps({**said, "killed": len(killed)}), flush=True)

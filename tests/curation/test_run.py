@@ -20,10 +20,9 @@ import pytest
 from bad_server import bad_server
 from chorograph.area.check import check_area
 from chorograph.area.folder import Area
-from chorograph.curation.config import CurateConfig
-from chorograph.curation.stage import curate
 from chorograph.ground.errors import ChorographError, InputError
 from chorograph.ground.stage import silent
+from chorograph.verbs.curate.run import Settings, curate_with
 from synthetic_web import PLANTED, SyntheticWeb, precision_and_recall
 
 COLUMNS = "columns: {lon: lon, lat: lat, captured: captured}\n"
@@ -40,8 +39,8 @@ def run(recipe: Path, given: list[str], out: Path, **settings: object) -> dict[s
     def load(name: str) -> object:
         raise AssertionError("no step asks for a model")
 
-    config = CurateConfig(str(recipe), given, out, partition_rows=60, **settings)  # type: ignore[arg-type]
-    return curate(config, silent, load, lambda line: None).manifest
+    config = Settings(recipe=str(recipe), in_=given, out=out, partition_rows=60, **settings)  # type: ignore[arg-type]
+    return curate_with(config, silent, load, lambda line: None).manifest
 
 
 def content(out: Path) -> dict[str, object]:
@@ -167,8 +166,10 @@ def test_neither_partitions_nor_order_change_what_stays(filed: Filed, recipe: Re
     given, made = filed(images=True), recipe(HELD + "steps:\n" + RULES + LOOKS)
     kept = []
     for number, (order, rows, batch) in enumerate(((given, 20, 7), (given[::-1], 1000, 512))):
-        config = CurateConfig(str(made), order, tmp_path / str(number), partition_rows=rows, batch_rows=batch)
-        curate(config, silent, lambda name: None, lambda line: None)
+        config = Settings(
+            recipe=str(made), in_=order, out=tmp_path / str(number), partition_rows=rows, batch_rows=batch
+        )
+        curate_with(config, silent, lambda name: None, lambda line: None)
         images = pd.read_parquet(tmp_path / str(number) / "corpus" / "images.parquet").drop(columns="uri")
         dropped = pd.read_parquet(tmp_path / str(number) / "dropped.parquet")
         kept.append([frame.sort_values(list(frame), ignore_index=True).to_json() for frame in (images, dropped)])
@@ -178,8 +179,8 @@ def test_neither_partitions_nor_order_change_what_stays(filed: Filed, recipe: Re
 def test_a_finished_run_is_not_done_again(filed: Filed, recipe: Recipe, tmp_path: Path) -> None:
     given, made = filed(), recipe("steps:\n" + RULES)
     run(made, given, tmp_path / "out")
-    config = CurateConfig(str(made), given, tmp_path / "out", partition_rows=60)
-    assert curate(config, silent, lambda name: None, lambda line: None).skipped
+    config = Settings(recipe=str(made), in_=given, out=tmp_path / "out", partition_rows=60)
+    assert curate_with(config, silent, lambda name: None, lambda line: None).skipped
 
 
 LIMIT = """
@@ -192,13 +193,13 @@ import sys, time
 from pathlib import Path
 from chorograph.ground.stage import silent
 from chorograph.curation.run import run as running
-from chorograph.curation.config import CurateConfig
-from chorograph.curation.stage import curate
+from chorograph.verbs.curate.run import Settings, curate_with
 recipe, out, *given = sys.argv[1:]
 def slowly(what, done, total):
     print("at", done, flush=True)
     time.sleep(0.15)
-curate(CurateConfig(recipe, given, Path(out), partition_rows=60), slowly, lambda name: None, lambda line: None)
+config = Settings(recipe=recipe, in_=given, out=Path(out), partition_rows=60)
+curate_with(config, slowly, lambda name: None, lambda line: None)
 """
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.files import atomic_folder, atomic_path, read_json, slug, within, write_json
 from chorograph.ground.registry import Registry
-from chorograph.ground.settings import configure, plain, setting
+from chorograph.ground.settings import Range, above, at_least, between, configure, inside, plain, setting
 from chorograph.ground.stage import Ledger, run_stage
 
 
@@ -125,6 +126,8 @@ class Settings:
     names: list[str] = setting([], help="which")
     rate: float | None = setting(None, help="how fast")
     mode: str = setting("a", help="how", choices=("a", "given:"))
+    level: float = setting(0.9, help="how sure", within=inside(0, 1))
+    steps: list[int] = setting([1], help="how far", within=at_least(1))
 
 
 def test_configure_reads_plain_values() -> None:
@@ -141,11 +144,33 @@ def test_configure_reads_plain_values() -> None:
         ({"area": "x", "epochs": "many"}, "must be a number"),
         ({"area": "x", "epochs": 1.5}, "must be a number"),
         ({"area": "x", "mode": "b"}, "one of a, given:"),
+        ({"area": "x", "level": 90}, "level must be above 0 and below 1, not 90"),
+        ({"area": "x", "level": 1}, "level must be above 0"),
+        ({"area": "x", "level": "nan"}, "level must be above 0 and below 1, not nan"),
+        ({"area": "x", "rate": "inf"}, "rate must be a finite number, not inf"),
+        ({"area": "x", "steps": [3, 0]}, "steps must be 1 or more, not 0"),
     ],
 )
 def test_configure_names_the_mistake(values: dict[str, object], message: str) -> None:
     with pytest.raises((InputError, UnknownNameError), match=message):
         configure(Settings, values, where="recipe")
+
+
+@pytest.mark.parametrize(
+    ("range_", "words", "within", "outside"),
+    [
+        (at_least(1), "1 or more", [1, 1e9], [0.999]),
+        (above(0), "above 0", [1e-9], [0, -1]),
+        (between(0, 1), "0 to 1", [0, 0.5, 1], [-1e-9, 1.1]),
+        (inside(0, 1), "above 0 and below 1", [0.5], [0, 1]),
+        (Range(0, 1, low_open=True), "above 0 and at most 1", [1], [0]),
+        (Range(), "any number", [-1e300], [math.nan, math.inf, -math.inf]),
+    ],
+)
+def test_ranges(range_: Range, words: str, within: list[float], outside: list[float]) -> None:
+    assert str(range_) == words
+    assert all(number in range_ for number in within)
+    assert not any(number in range_ for number in [*outside, math.nan, math.inf])
 
 
 def test_registry_offers_near_misses() -> None:

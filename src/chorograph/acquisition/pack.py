@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from chorograph.acquisition.config import PackConfig
 from chorograph.area.draft import AreaDraft
 from chorograph.area.folder import Area, Source
 from chorograph.ground.errors import ImageError, InputError
@@ -38,24 +37,33 @@ class Packed:
     captions: Sequence[tuple[str, str, float | None]]
 
 
-def pack(config: PackConfig, ledger: Ledger, progress: Progress = silent) -> None:
+def pack(
+    areas: Sequence[Area],
+    out: Path,
+    ledger: Ledger,
+    *,
+    split: str | None = None,
+    roles: Collection[str] = ("train", "val"),
+    shard_samples: int = 10_000,
+    progress: Progress = silent,
+) -> None:
     """Write the images and captions of areas as one corpus of shards; several areas' ids are told apart by their names.
 
     With `split`, only images whose role there is among `roles`; the split is filed in the corpus too. What cannot be
     read is counted. Raises `InputError` where nothing is left.
     """
-    areas = [Area.open(path) for path in config.areas]
     if len({area.name for area in areas}) < len(areas):
         raise InputError(f"two of the areas have one name ({', '.join(area.name for area in areas)}); rename one")
-    roles: dict[str, str] = {}
+    role_of: dict[str, str] = {}
     sources = [source for area in areas for source in area.sources]
     title = " and ".join(area.title for area in areas)
-    with AreaDraft(config.out, config.out.name, title, sources, all(area.synthetic for area in areas)) as draft:
-        every = (image for area in areas for image in _of_area(area, config, len(areas) > 1, roles, ledger, progress))
-        kept = write_packed(draft, every, config.shard_samples, ledger)
-        if config.split:
-            frame = pd.DataFrame({"image_id": kept, "role": [roles[image_id] for image_id in kept]})
-            draft.write_split(config.split, frame)
+    with AreaDraft(out, out.name, title, sources, all(area.synthetic for area in areas)) as draft:
+        wanted = None if split is None else (split, roles)
+        every = (i for area in areas for i in _of_area(area, wanted, len(areas) > 1, role_of, ledger, progress))
+        kept = write_packed(draft, every, shard_samples, ledger)
+        if split is not None:
+            frame = pd.DataFrame({"image_id": kept, "role": [role_of[image_id] for image_id in kept]})
+            draft.write_split(split, frame)
 
 
 def import_rs5m(
@@ -115,16 +123,22 @@ def write_packed(draft: AreaDraft, images: Iterator[Packed], shard_samples: int,
 
 
 def _of_area(
-    area: Area, config: PackConfig, several: bool, roles: dict[str, str], ledger: Ledger, progress: Progress
+    area: Area,
+    wanted: tuple[str, Collection[str]] | None,
+    several: bool,
+    role_of: dict[str, str],
+    ledger: Ledger,
+    progress: Progress,
 ) -> Iterator[Packed]:
-    """Yield the images of an area that are wanted, and enter their roles."""
+    """Yield the images of an area, of a split only those of the `wanted` roles, and enter their roles."""
     images = area.images[area.images["uri"].notna()].drop_duplicates("image_id").sort_values("image_id")
     ledger.drop("known but not held", int(area.images["uri"].isna().sum()))
-    if config.split:
-        role = images["image_id"].map(area.split(config.split).set_index("image_id")["role"])
-        wanted = role.isin([name.strip() for name in config.roles.split(",")])
-        ledger.drop("of another role", int((~wanted).sum()))
-        images, role = images[wanted], role[wanted]
+    if wanted is not None:
+        split, roles = wanted
+        role = images["image_id"].map(area.split(split).set_index("image_id")["role"])
+        taken = role.isin(roles)
+        ledger.drop("of another role", int((~taken).sum()))
+        images, role = images[taken], role[taken]
     captions = area.captions.sort_values(["image_id", "rank", "caption_id"])
     said: dict[str, list[tuple[str, str, float | None]]] = {}
     for image_id, caption, origin, score in captions[["image_id", "caption", "origin", "score"]].itertuples(
@@ -139,8 +153,8 @@ def _of_area(
         except ImageError as error:
             ledger.drop(f"image {error.reason}")
             continue
-        if config.split:
-            roles[image_id] = role.iloc[done - 1]
+        if wanted is not None:
+            role_of[image_id] = role.iloc[done - 1]
         yield Packed(image_id, data, {column: row[column] for column in kept}, said.get(row["image_id"], []))
         progress(f"packing {area.name}", done, len(images))
 

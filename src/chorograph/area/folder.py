@@ -129,6 +129,13 @@ class Area:
         """Return where `table` lies, whether or not it is there."""
         return self.path / f"{get_table(table).name}.parquet"
 
+    def sizes(self) -> dict[str, int]:
+        """Return the number of rows of every table that the folder holds, and of the images that are held."""
+        sizes = {name: len(self.read(name)) for name in TABLES if self.has(name)}
+        if "images" in sizes:
+            sizes["images held"] = int(self.images["uri"].notna().sum())
+        return sizes
+
     def read(self, table: str) -> pd.DataFrame:
         """Return a table; one that the folder does not hold is empty, with the right columns."""
         if table == "regions":

@@ -14,11 +14,12 @@ import typer
 from typer.core import TyperGroup
 
 from chorograph.cli.show import Bar, show_error, show_json, show_outcome, show_recipe
-from chorograph.ground.errors import ChorographError, InputError, UnknownNameError
-from chorograph.ground.settings import configure
+from chorograph.ground.errors import ChorographError, SettingError, UnknownNameError
+from chorograph.ground.settings import configure, describe
 from chorograph.ground.stage import Outcome
 from chorograph.recipe.config import DemoConfig, RunConfig
-from chorograph.verbs.table import VERBS, Verb
+from chorograph.verbs.table import VERBS
+from chorograph.verbs.verb import Verb
 
 app = typer.Typer(
     name="chorograph",
@@ -67,7 +68,7 @@ def _command(config: type[Any], positional: tuple[str, ...], body: Callable[[Any
     fields = {field.name: field for field in dataclasses.fields(config)}
     for name in (*positional, *(name for name in fields if name not in positional)):
         field, hint = fields[name], hints[name]
-        text = _help(field)
+        text = describe(field)
         flag, option = f"--{name.rstrip('_').replace('_', '-')}", typer.Option
         said: Any
         if name in positional:
@@ -76,7 +77,7 @@ def _command(config: type[Any], positional: tuple[str, ...], body: Callable[[Any
             said = option(f"{flag}/--no-{flag.removeprefix('--')}", help=text)
         else:
             said = option(flag, help=text)
-        annotation: Any = Annotated.__class_getitem__((hint, said))  # type: ignore[attr-defined]
+        annotation: Any = Annotated[hint, said]
         default: Any = inspect.Parameter.empty
         if field.default is not MISSING:
             default = field.default
@@ -89,10 +90,6 @@ def _command(config: type[Any], positional: tuple[str, ...], body: Callable[[Any
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
-
-
-def _help(field: Any) -> str:
-    return str(field.metadata["help"])
 
 
 class _guard:  # noqa: N801  # reads as a statement: `with _guard(...)`
@@ -117,9 +114,7 @@ class _guard:  # noqa: N801  # reads as a statement: `with _guard(...)`
         else:
             return
         show_error(message, type(error).__name__, self.as_json)
-        wrong_use = isinstance(error, UnknownNameError | InputError) and message.startswith(
-            ("options: ", "there is no")
-        )
+        wrong_use = isinstance(error, UnknownNameError | SettingError) or message.startswith("options: ")
         raise typer.Exit(2 if wrong_use else 1) from error
 
 
@@ -128,10 +123,10 @@ def _add(verb: Verb, group: typer.Typer, name: str) -> None:
 
     def body(config: Any, as_json: bool) -> None:
         with Bar() as progress:
-            outcome = verb.stage(config, progress)
+            outcome = verb(config, progress)
         show_outcome(verb.name, outcome, as_json)
 
-    group.command(name, help=verb.summary)(_command(verb.config, verb.positional, body))
+    group.command(name, help=verb.summary)(_command(verb.settings, verb.positional, body))
 
 
 for _verb in VERBS.values():
@@ -140,13 +135,10 @@ for _verb in VERBS.values():
 
 
 def _run(config: RunConfig, as_json: bool) -> None:
-    from chorograph.ground.recipe_file import find_recipe
+    from chorograph.ground.recipe_file import find_recipe, read_arguments
     from chorograph.recipe.run import read_recipe, run_recipe
 
-    pairs = [word.partition("=") for word in config.set]
-    if wrong := [word for word, equals, _ in pairs if not equals]:
-        raise InputError(f"options: --set is NAME=VALUE, not {wrong[0]!r}")
-    recipe = read_recipe(find_recipe(config.recipe), {name: value for name, _, value in pairs}, config.out)
+    recipe = read_recipe(find_recipe(config.recipe), read_arguments(config.set), config.out)
     with Bar() as progress:
 
         def announce(name: str, outcome: Outcome) -> None:

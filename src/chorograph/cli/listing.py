@@ -8,8 +8,11 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from typing import Any
 
 from chorograph.ground.errors import UnknownNameError
+from chorograph.ground.registry import Registry
+from chorograph.ground.settings import describe
 
 _EXTRAS = {
     "models": ("torch", "open_clip"),
@@ -46,7 +49,7 @@ def reference() -> str:
     from chorograph.recipe.config import DemoConfig, RunConfig
     from chorograph.verbs.table import VERBS
 
-    verbs = [(verb.name, verb.summary, verb.config, verb.positional) for verb in VERBS.values()]
+    verbs = [(verb.name, verb.summary, verb.settings, verb.positional) for verb in VERBS.values()]
     verbs += [("run", "Run a recipe.", RunConfig, ("recipe",)), ("demo", "Run the recipe `synthetic`.", DemoConfig, ())]
     lines = ["# Reference", "", "Made by `chorograph reference`; the same names are keys of a recipe's stages.", ""]
     for name, summary, config, positional in verbs:
@@ -58,7 +61,7 @@ def reference() -> str:
             required = missing and field.default_factory is dataclasses.MISSING
             default = "required" if required else "" if missing or field.default is None else str(field.default)
             several = " (may be repeated)" if typing.get_origin(hints[field.name]) is list else ""
-            lines.append(f"| `{shown}` | {default} | {field.metadata['help']}{several} |".replace("|  |", "| |"))
+            lines.append(f"| `{shown}` | {default} | {describe(field)}{several} |".replace("|  |", "| |"))
         lines.append("")
     return "\n".join(lines)
 
@@ -91,7 +94,11 @@ def _encoders() -> list[dict[str, str]]:
     from chorograph.models.encoders.registry import DEFAULT, ENCODERS
 
     rows = [{"name": "default", "summary": f"{DEFAULT}, the best that needs neither training nor download"}]
-    return rows + [{"name": e.name, "summary": e.summary, "paper": e.paper, "licence": e.licence} for e in ENCODERS]
+    return rows + _entries(ENCODERS)
+
+
+def _entries(registry: Registry[Any]) -> list[dict[str, str]]:
+    return [{"name": e.name, "summary": e.summary, "paper": e.paper, "licence": e.licence} for e in registry]
 
 
 def _verbs() -> list[dict[str, str]]:
@@ -113,9 +120,9 @@ def _recipes() -> list[dict[str, str]]:
 
 
 def _layouts() -> list[dict[str, str]]:
-    from chorograph.acquisition.config import LAYOUTS
+    from chorograph.acquisition.layouts.registry import LAYOUTS
 
-    return [{"name": name, "summary": f"chorograph area import {name} SRC OUT"} for name in LAYOUTS]
+    return _entries(LAYOUTS)
 
 
 def _tables() -> list[dict[str, str]]:

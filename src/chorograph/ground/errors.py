@@ -19,6 +19,10 @@ class InputError(ChorographError):
     """A user's own file or setting is wrong; the message names the file, the row and the remedy."""
 
 
+class SettingError(InputError):
+    """A setting is missing, of the wrong type, out of its range or not among its choices: exit code 2."""
+
+
 class LeakError(ChorographError):
     """The same thing stands on both sides of a split that was given."""
 

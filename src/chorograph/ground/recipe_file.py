@@ -6,13 +6,13 @@ A file may hold `stages` (for `run`), `steps` (for `curate`), or both; each read
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.errors import InputError, SettingError, UnknownNameError
 
 _KEYS = ("title", "paper", "about", "arguments", "stages", "expects", "columns", "steps", "output")
 _PLACE = re.compile(r"\{(\w+)\}")
@@ -33,6 +33,14 @@ def shipped_recipes() -> list[Path]:
     here = Path(__file__).resolve()
     folders = (here.parents[1] / "recipes", here.parents[3] / "recipes")
     return sorted(path for folder in folders for path in folder.glob("*.yaml"))
+
+
+def read_arguments(words: Sequence[str]) -> dict[str, str]:
+    """Return what `--set NAME=VALUE` gave, by name; `SettingError` for a word without `=`."""
+    pairs = [word.partition("=") for word in words]
+    if wrong := [word for word, equals, _ in pairs if not equals]:
+        raise SettingError(f"options: --set is NAME=VALUE, not {wrong[0]!r}")
+    return {name: value for name, _, value in pairs}
 
 
 def read_recipe_file(path: Path, part: str, arguments: Mapping[str, str]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from chorograph.ground.files import atomic_path, read_json
 from chorograph.ground.recipe_file import fill, read_recipe_file
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import Outcome, Progress
-from chorograph.verbs.table import Verb, get_verb
+from chorograph.verbs.table import get_verb
+from chorograph.verbs.verb import Verb
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def read_recipe(path: Path, arguments: Mapping[str, str], out: Path) -> Recipe:
             raise InputError(f"{path}: stage {number} must be one verb with its settings, not {stage!r}")
         name, settings = next(iter(stage.items()))
         verb = get_verb(str(name))
-        stages.append((verb, configure(verb.config, settings or {}, where=f"{path}, stage {number} ({name})")))
+        stages.append((verb, configure(verb.settings, settings or {}, where=f"{path}, stage {number} ({name})")))
     return Recipe(
         title=str(filled.get("title", path.stem)),
         paper=str(filled.get("paper", "")),
@@ -69,7 +70,7 @@ def run_recipe(
     table: dict[tuple[str, str], dict[str, float]] = {}
     report: str | None = None
     for verb, config in recipe.stages:
-        outcome = verb.stage(config, progress)
+        outcome = verb(config, progress)
         announce(verb.name, outcome)
         if verb.name == "predict":
             _enter(table, config)

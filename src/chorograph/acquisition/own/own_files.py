@@ -26,7 +26,7 @@ from chorograph.ground.stage import Ledger, Progress, silent
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chorograph.acquisition.config import BuildConfig
+    from chorograph.acquisition.own.own_settings import OwnFiles
 
 #: What a column's last word says about its unit; `--unit` overrides it.
 _UNIT_SUFFIXES = {
@@ -37,8 +37,8 @@ _TILE_NAME = re.compile(r"(?P<zoom>\d{1,2})_(?P<x>\d+)_(?P<y>\d+)")
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 
 
-def build_area(config: BuildConfig, ledger: Ledger, progress: Progress = silent) -> None:
-    """Build the area at `config.out`; raises `InputError` before anything stands there, whatever is wrong."""
+def build_area(config: OwnFiles, out: Path, ledger: Ledger, progress: Progress = silent) -> None:
+    """Build the area `out`; raises `InputError` before anything stands there, whatever is wrong."""
     regions = _read_regions(config.regions, config.region_id) if config.regions else None
     known = set(regions["region_id"]) if regions is not None else set()
     tables: dict[str, pd.DataFrame] = {}
@@ -52,7 +52,7 @@ def build_area(config: BuildConfig, ledger: Ledger, progress: Progress = silent)
     if config.triples:
         tables["triples"], tables["entities"] = _read_triples(config.triples, known)
     source = Source(config.source, config.licence)
-    with AreaDraft(config.out, config.name or config.out.resolve().name, config.title or "", sources=[source]) as draft:
+    with AreaDraft(out, config.name or out.resolve().name, config.title or "", sources=[source]) as draft:
         if regions is not None:
             draft.write("regions", regions)
             ledger.count("regions", len(regions))
@@ -95,7 +95,7 @@ def _read_regions(path: Path, region_id: str) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(columns, crs=4326)
 
 
-def _read_indicators(path: Path, config: BuildConfig, known: set[str], ledger: Ledger) -> pd.DataFrame:
+def _read_indicators(path: Path, config: OwnFiles, known: set[str], ledger: Ledger) -> pd.DataFrame:
     table = _Csv.read(path)
     table.check_regions(config.region_id, known)
     units = dict(_parse_units(config.unit))
@@ -156,7 +156,7 @@ def _read_triples(path: Path, known: set[str]) -> tuple[pd.DataFrame, pd.DataFra
     )
 
 
-def _read_tiles(config: BuildConfig, regions: gpd.GeoDataFrame | None, known: set[str]) -> pd.DataFrame:
+def _read_tiles(config: OwnFiles, regions: gpd.GeoDataFrame | None, known: set[str]) -> pd.DataFrame:
     """Return one row a tile: tile, path, line, region_id?, zoom?, x?, y?, lon?, lat?."""
     folder = config.tiles
     if folder is None or not folder.is_dir():
@@ -211,9 +211,7 @@ def _regions_at(frame: pd.DataFrame, regions: gpd.GeoDataFrame, label: str) -> p
     return found.set_axis(frame.index)
 
 
-def _hold(
-    draft: AreaDraft, tiles: pd.DataFrame, config: BuildConfig, ledger: Ledger, progress: Progress
-) -> pd.DataFrame:
+def _hold(draft: AreaDraft, tiles: pd.DataFrame, config: OwnFiles, ledger: Ledger, progress: Progress) -> pd.DataFrame:
     """Copy every tile that opens into the draft; returns the images."""
     rows: list[dict[str, Any]] = []
     for done, tile in enumerate(tiles.to_dict("records"), start=1):

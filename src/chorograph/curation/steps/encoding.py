@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from chorograph.area.images import read_rgb
 from chorograph.curation.packs import read_packed
+from chorograph.curation.pictures import read_pictures
 from chorograph.curation.rows import Context, Drop, Row
 from chorograph.curation.steps.detector import read_detector
 from chorograph.curation.steps.duplicates import pack_vector, unpack_vectors
 from chorograph.ground.errors import ImageError, InputError
+from chorograph.ground.stage import Ledger, Progress
 
 Vectors = NDArray[np.float32]
 _NOUNS = ("a remote sensing image", "an aerial image", "a satellite image")
@@ -52,6 +54,33 @@ class TextEncoder(Encoder, Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return (n, dim) for n texts."""
+
+
+def encode_pictures(path: Path, encoder: Encoder, ledger: Ledger, progress: Progress) -> Vectors:
+    """Return the vectors of the pictures at a path that decode."""
+    vectors: list[Vectors] = []
+    batch: list[NDArray[np.uint8]] = []
+    done = 0
+
+    def flush() -> None:
+        if batch:
+            vectors.append(encoder.encode(batch))
+            batch.clear()
+
+    for picture in read_pictures(path, ledger.drop):
+        try:
+            batch.append(read_rgb(picture.data))
+        except ImageError as error:
+            ledger.drop(f"image {error.reason}")
+            continue
+        done += 1
+        if len(batch) == _BATCH:
+            flush()
+            progress(f"encoding {path.name}, images so far", done, done)
+    flush()
+    if not vectors:
+        raise InputError(f"{path} holds no image that decodes")
+    return np.concatenate(vectors)
 
 
 def relevance(images: Vectors, texts: Vectors) -> NDArray[np.float64]:

@@ -1,0 +1,104 @@
+"""A whole run: partitions through a plan, then the corpus, what was dropped, statistics and the report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from chorograph.curation.run.engine import engine
+from chorograph.curation.run.output import statistics, write_corpus, write_dropped
+from chorograph.curation.run.page import write_page
+from chorograph.curation.run.partitions import Partition
+from chorograph.curation.run.plan import Plan
+from chorograph.curation.run.run import clean, run_plan
+from chorograph.ground.errors import InputError
+from chorograph.ground.files import write_json
+from chorograph.ground.stage import Ledger, Progress, silent
+
+LoadEncoder = Callable[[str], Any]
+_SAMPLES = 5
+#: Sources that a terminal has place for; the report has all.
+_SOURCES = 4
+
+
+def curate(
+    plan: Plan,
+    partitions: Sequence[Partition],
+    out: Path,
+    ledger: Ledger,
+    *,
+    load_encoder: LoadEncoder,
+    engine_name: str = "native",
+    ray_address: str | None = None,
+    batch_rows: int = 1024,
+    keep_work: bool = True,
+    progress: Progress = silent,
+) -> None:
+    """Run `plan` over `partitions` and write `corpus/`, `dropped.parquet`, `statistics.json`, `report.html` in `out`.
+
+    Partitions that an earlier run finished are taken up from `out/work`. `load_encoder`: from a name to a model, for
+    steps that need one. Raises `InputError` where a folder that is no corpus is in the way.
+    """
+    _sweep(out)
+    with engine(engine_name, ray_address):
+        result = run_plan(
+            plan, partitions, out / "work", load_encoder=load_encoder, batch_rows=batch_rows, progress=progress
+        )
+    found = statistics(plan, result)
+    dropped = write_dropped(out / "dropped.parquet", result)
+    write_json(out / "statistics.json", found)
+    write_page(out / "report.html", found, _samples(out / "dropped.parquet"))
+    # The new corpus is written beside; only a whole one takes the old one's place.
+    fresh, corpus = out / ".corpus", out / "corpus"
+    for name, number in write_corpus(fresh, plan, result, progress).items():
+        ledger.count(name, number)
+    if corpus.exists():
+        if not (corpus / "area.toml").is_file():
+            raise InputError(f"{corpus} is in the way and is no corpus; remove it or choose another --out")
+        shutil.rmtree(corpus)
+    fresh.rename(corpus)
+    clean(out / "work", result)
+    if not keep_work:
+        shutil.rmtree(out / "work")
+    total = found["funnel"][-1]
+    ledger.count("rows read", total["read"])
+    ledger.count("rows kept", total["remain"])
+    ledger.count("partitions taken up from before", result.partitions_found)
+    ledger.count("dropped rows kept in dropped.parquet", dropped)
+    for step, reasons in found["reasons"].items():
+        for reason, number in reasons.items():
+            ledger.drop(f"{step}: {reason}", number)
+    ledger.facts["table"] = _table(found["funnel"], ["read", *found["steps"], "remain"])
+    ledger.outputs += [out / "dropped.parquet", out / "statistics.json", out / "report.html", corpus]
+
+
+def _table(funnel: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
+    """Return the funnel for a terminal: a line a step, a column a source (the largest ones), the total first."""
+    shown = [funnel[-1], *funnel[:-1][:_SOURCES]] if len(funnel) > 2 else [funnel[-1]]
+    columns = ["rows", *[str(row["source"]) for row in shown]]
+    return {"columns": columns, "rows": [[name, *[f"{row[name]:,}" for row in shown]] for name in names]}
+
+
+def _sweep(out: Path) -> None:
+    """Remove what a run that was killed was writing: hidden beside its target, and named after it."""
+    names = (".corpus", "dropped.parquet", "statistics.json", "report.html", "manifest.json")
+    for left in [*out.glob(".corpus"), *(left for name in names for left in out.glob(f".{name}.*"))]:
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+def _samples(path: Path) -> Mapping[str, list[dict[str, Any]]]:
+    """Return a few dropped rows of each step: the first ones of the file."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=4096):
+            for row in batch.to_pylist():
+                if len(found.setdefault(row["step"], [])) < _SAMPLES:
+                    found[row["step"]].append(row)
+    return found

@@ -1,0 +1,51 @@
+"""What a verb is: its settings, its call, and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from chorograph.ground.extras import naming_the_extra
+from chorograph.ground.stage import Outcome, Progress
+
+Run = Callable[[Any, Progress], Outcome]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb of the command line and of recipes.
+
+    `settings` is the frozen dataclass of what it can be asked, `run` takes one of them; `positional` names the settings
+    that stand without their name on the command line. Importing a verb is light: `run` imports what it needs.
+    """
+
+    name: str
+    summary: str
+    settings: type[Any]
+    run: Run
+    positional: tuple[str, ...] = ()
+    example: str = ""
+
+    def __call__(self, settings: Any, progress: Progress) -> Outcome:
+        """Run the verb; `MissingExtraError` names the extra where a module of one is not installed."""
+        with naming_the_extra():
+            return self.run(settings, progress)
+
+
+def elsewhere(
+    name: str, summary: str, settings: str, run: str, positional: tuple[str, ...] = (), example: str = ""
+) -> Verb:
+    """Return a verb whose settings and stage (each `module:name`) lie in its room still."""
+
+    def imported(config: Any, progress: Progress) -> Outcome:
+        outcome: Outcome = _import(run)(config, progress)
+        return outcome
+
+    return Verb(name, summary, _import(settings), imported, positional, example)
+
+
+def _import(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
