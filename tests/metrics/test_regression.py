@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from chorograph.metrics.regression import METRICS, BlockBootstrap, mae, r2, rmse, spearman
+from chorograph.metrics.regression import METRICS, BlockBootstrap, Estimate, mae, r2, rmse, spearman
 
 REFERENCES = {
     "r2": r2_score,
@@ -61,3 +61,12 @@ def test_blocks_widen_the_interval() -> None:
 def test_one_block_has_no_interval() -> None:
     estimate = BlockBootstrap().estimate(rmse, np.arange(4.0), np.zeros(4), np.zeros(4, dtype=np.int64))
     assert estimate.as_list()[1:] == [None, None]
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_numbers_are_told_in_any_unit(unit: float) -> None:
+    listed = Estimate(1.2345678 * unit, 1.1 * unit, np.nan).as_list()
+    assert listed[0] == pytest.approx(1.234568 * unit, rel=1e-6)
+    assert listed[1:] == [pytest.approx(1.1 * unit), None]
+    # Rounding noise beside a real interval is zero.
+    assert Estimate(1e-17, -0.2, 0.3).as_list() == [0.0, -0.2, 0.3]

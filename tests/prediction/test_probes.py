@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from chorograph.area.splits import Folds
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.prediction.crossfit import Fused, cross_fit, cross_fit_many
+from chorograph.prediction.probes.baselines import BASELINES, Baseline
 from chorograph.prediction.probes.boosting import ComponentBoosting
 from chorograph.prediction.probes.gaussian_process import GaussianProcess
 from chorograph.prediction.probes.inner import InnerFolds
@@ -242,3 +243,14 @@ def test_heads_keep_their_best_epoch(maker: Callable[[], Any]) -> None:
     assert head.best_epoch_ == int(np.argmin(head.validation_loss_))
     assert head.n_iter_ < 1000
     assert np.array_equal(head.predict(X), clone(head).fit(X, y).predict(X))
+
+
+@pytest.mark.parametrize("baseline", BASELINES, ids=lambda baseline: baseline.name)
+def test_baselines_do_not_depend_on_the_unit(baseline: Baseline) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 6))
+    y = X[:, 0] + 0.1 * rng.normal(size=80)
+    expected = baseline.estimator(60, 0).fit(X[:60], y[:60]).predict(X[60:])
+    unit = 2.0**-30  # a power of two: no rounding decides between splits that are equally good
+    small = baseline.estimator(60, 0).fit(X[:60], y[:60] * unit).predict(X[60:])
+    assert small / unit == pytest.approx(expected, abs=1e-9)

@@ -58,3 +58,13 @@ def test_log_ticks_are_few_and_inside(low: float, factor: float) -> None:
 def test_tick_labels_have_only_the_decimals_they_need() -> None:
     assert tick_labels([0.0, 0.25, 0.5]) == {0.0: "0.00", 0.25: "0.25", 0.5: "0.50"}
     assert tick_labels([1000.0, 2000.0]) == {1000.0: "1,000", 2000.0: "2,000"}
+
+
+def test_small_units_keep_their_digits() -> None:
+    quantity = Quantity.of(np.linspace(1e-9, 9e-9, 50), "kg")
+    assert quantity.text(5.1226e-9) == "5.12×10⁻⁹\u00a0kg"
+    assert quantity.number(-5.1226e-9) == "−5.12×10⁻⁹"
+    assert quantity.number(0.0) == "0"
+    assert Quantity.of(np.linspace(1e-3, 9e-3, 50), "").number(0.0051226) == "0.00512"
+    labels = tick_labels(ticks(1e-9, 9e-9))
+    assert len(set(labels.values())) == len(labels) > 2

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import geopandas as gpd
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chorograph.area.images import MARK as MARK
 from chorograph.area.images import read_encoded, read_rgb
+from chorograph.area.named_files import named_file
 from chorograph.area.tables import TABLES, conform, empty, get_table, to_arrow
 from chorograph.ground.errors import AreaError, InputError
 from chorograph.ground.files import atomic_path, slug, within
@@ -153,7 +155,7 @@ class Area:
 
     def split(self, name: str) -> pd.DataFrame:
         """Return the given split `name`: region_id or image_id, role, fold."""
-        path = self.path / "splits" / f"{slug(name)}.parquet"
+        path = self.split_path(name)
         if not path.is_file():
             held = sorted(p.stem for p in (self.path / "splits").glob("*.parquet"))
             raise InputError(f"{self.path} holds no split {name!r}; it holds: {', '.join(held) or 'none'}")
@@ -186,7 +188,11 @@ class Area:
 
     def embeddings_path(self, model: str) -> Path:
         """Return where the image vectors of `model` lie, whether or not they are there."""
-        return self.path / "embeddings" / f"{slug(model)}.parquet"
+        return named_file(self.path / "embeddings", model)
+
+    def split_path(self, name: str) -> Path:
+        """Return where the given split `name` lies, whether or not it is there."""
+        return named_file(self.path / "splits", name)
 
 
 def read_parquet(path: Path, table: str) -> pd.DataFrame:
@@ -227,6 +233,7 @@ def write_split_table(folder: Path, name: str, frame: pd.DataFrame) -> Path:
     if not set(frame["role"]) <= {"train", "val", "test"}:
         raise AreaError(f"split {name!r}: role is train, val or test")
     path = folder / "splits" / f"{slug(name)}.parquet"
+    table = pa.Table.from_pandas(frame, preserve_index=False)
     with atomic_path(path) as temporary:
-        frame.to_parquet(temporary, index=False)
+        pq.write_table(table.replace_schema_metadata({**table.schema.metadata, "chorograph.name": name}), temporary)
     return path

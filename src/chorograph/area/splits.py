@@ -204,7 +204,7 @@ def parse_split(text: str, *, block_m: float, buffer_m: float, folds: int, seed:
 
 def inner_points(regions: gpd.GeoDataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return lon and lat of a point inside each region; `InputError` where a region has no geometry."""
-    if (absent := regions.geometry.isna()).any():
+    if (absent := regions.geometry.isna() | regions.geometry.is_empty).any():
         raise InputError(
             f"region {regions.loc[absent, 'region_id'].iloc[0]!r} has no geometry ({int(absent.sum())} in all): "
             "spatial splits need polygons; use a given split or leave_group_out"
@@ -242,7 +242,7 @@ def _deal(groups: NDArray[np.int64], duplicates: NDArray[np.int64], number: int 
     if number < 2 or len(kept) < number:
         raise InputError(
             f"{len(kept)} separate blocks or groups of {len(groups)} labelled regions cannot fill {max(number, 2)} "
-            "folds; ask for fewer folds, smaller blocks, or label more regions"
+            f"folds; {_remedy(groups, merged, duplicates)}"
         )
     # Shuffled before sorting, so that the seed decides among groups of equal size.
     order = np.random.default_rng(seed).permutation(len(kept))
@@ -256,6 +256,18 @@ def _deal(groups: NDArray[np.int64], duplicates: NDArray[np.int64], number: int 
     banned = tuple(np.zeros(len(groups), dtype=bool) for _ in range(number))
     lost = len(np.unique(groups)) - len(kept)
     return Folds(fold_of_group[position], merged, banned, lost)
+
+
+def _remedy(groups: NDArray[np.int64], merged: NDArray[np.int64], duplicates: NDArray[np.int64]) -> str:
+    """Say what makes more blocks: where identical images joined most of them, it is those."""
+    before, after = len(np.unique(groups)), len(np.unique(merged))
+    if before < 2 * after:
+        return "ask for fewer folds, smaller blocks, or label more regions"
+    most = int(np.bincount(duplicates[duplicates >= 0]).max())
+    return (
+        f"{before} blocks became {after} because regions that share an identical picture stay together, and {most} "
+        "regions share one: is it a provider's 'no imagery' tile? build the area with --repeated drop"
+    )
 
 
 def duplicate_groups(images: pd.DataFrame, region_ids: pd.Series[str]) -> NDArray[np.int64]:

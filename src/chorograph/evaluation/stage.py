@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from chorograph.area.named_files import named_file
 from chorograph.evaluation.config import ProbeConfig, RetrievalConfig, SuiteConfig, ZeroShotConfig
-from chorograph.ground.files import slug, write_json
+from chorograph.ground.files import write_json
 from chorograph.ground.settings import plain
 from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
 
@@ -170,4 +171,4 @@ def _data_inputs(data: Path, split: str | None) -> list[Path]:
     if not (data / "area.toml").is_file():
         return [data]
     tables = [data / f"{name}.parquet" for name in ("images", "captions", "triples")]
-    return tables + ([data / "splits" / f"{slug(split)}.parquet"] if split else [])
+    return tables + ([named_file(data / "splits", split)] if split else [])

@@ -100,7 +100,20 @@ def within(folder: Path, relative: str) -> Path:
 
 
 def slug(name: str) -> str:
-    """Turn a name into a file name: `open_clip:ViT-B-32/openai` becomes `open_clip-ViT-B-32-openai`."""
+    """Turn a name into a file name of its own: names that differ never share one.
+
+    A name of ASCII letters, digits and `._+-` stays as it is. Any other keeps what can be read of it, and eight digits
+    of its SHA-256 tell it apart: `rcf:256` becomes `rcf-256~5b1bd4c3`.
+    """
+    if re.fullmatch(r"[A-Za-z0-9_+][A-Za-z0-9._+-]*", name) and not name.endswith((".", "-")) and len(name) <= 120:
+        return name
+    readable = re.sub(r"[^\w.+-]+", "-", name).strip("-.")[:48]
+    # No plain name holds a tilde. What cannot be encoded (half a surrogate pair) is told apart too.
+    return f"{readable}~{sha256_bytes(name.encode('utf-8', 'surrogatepass'))[:8]}"
+
+
+def lossy_slug(name: str) -> str:
+    """Return the file name that version 0.1 gave to a name, by which its areas are still found."""
     return re.sub(r"[^A-Za-z0-9._+]+", "-", name).strip("-.") or "unnamed"
 
 

@@ -63,8 +63,14 @@ class Estimate:
     upper: float
 
     def as_list(self) -> list[float | None]:
-        """Return [value, lower, upper] with null for NaN, as JSON holds it."""
-        return [round(v, 6) if np.isfinite(v) else None for v in (self.value, self.lower, self.upper)]
+        """Return [value, lower, upper] with null for NaN, as JSON holds it.
+
+        Rounded to seven significant digits of the largest of the three, so that no unit is too small to be told.
+        """
+        numbers = (self.value, self.lower, self.upper)
+        largest = max((abs(v) for v in numbers if np.isfinite(v)), default=0.0)
+        decimals = 6 - int(np.floor(np.log10(largest))) if largest > 0 else 6
+        return [round(float(v), max(decimals, 6)) if np.isfinite(v) else None for v in numbers]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
+from chorograph.area.middle import equal_area
 from chorograph.area.splits import to_sphere
 
 if TYPE_CHECKING:
@@ -92,10 +93,7 @@ def shape_features(regions: gpd.GeoDataFrame) -> Matrix:
 
     held = regions.geometry.notna().to_numpy()
     shape = np.full((len(regions), 3), np.nan)
-    # Lambert's equal-area map about the area's own middle: areas are exact, lengths nearly so.
-    west, south, east, north = regions.total_bounds
-    crs = f"+proj=laea +lat_0={(south + north) / 2} +lon_0={(west + east) / 2} +units=km"
-    flat = gpd.GeoSeries(regions.geometry[held], crs=regions.crs).to_crs(crs)
+    flat = gpd.GeoSeries(regions.geometry[held], crs=regions.crs).to_crs(equal_area(regions, units="km"))
     area, length = flat.area.to_numpy(), flat.length.to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         shape[held] = np.stack([np.log(area), np.log(length), np.log(length / np.sqrt(area))], axis=1)
@@ -178,7 +176,7 @@ def _components(table: Matrix) -> Matrix:
 def _positions(regions: gpd.GeoDataFrame) -> Matrix:
     """Return positions on the sphere in metres, (regions, 3); NaN where a region has no geometry."""
     positions = np.full((len(regions), 3), np.nan)
-    held = regions.geometry.notna().to_numpy()
+    held = (regions.geometry.notna() & ~regions.geometry.is_empty).to_numpy()
     points = regions.geometry[held].representative_point()
     positions[held] = to_sphere(points.x.to_numpy(), points.y.to_numpy())
     return positions

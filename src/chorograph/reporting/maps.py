@@ -36,6 +36,7 @@ from bokeh.palettes import Purples256, RdBu11, Viridis256, interp_palette
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
+from chorograph.area.middle import equal_area
 from chorograph.reporting.numbers import Quantity, log_ticks, percent, robust_range, tick_labels, ticks
 from chorograph.reporting.run import Run
 
@@ -93,7 +94,8 @@ def shapes(regions: gpd.GeoDataFrame) -> Shapes:
     are simplified as a coverage, so that neighbours stay neighbours, where the polygons form one.
     """
     held = regions.geometry.notna() & ~regions.geometry.is_empty
-    metres = _to_metres(regions.loc[held, ["geometry"]])
+    polygons = regions.loc[held, ["geometry"]]
+    metres = polygons.to_crs(equal_area(polygons))
     geometry = np.asarray(metres.geometry, dtype=object)
     full = tuple(float(edge) for edge in shapely.total_bounds(geometry))
     dense = _dense_box(shapely.bounds(geometry), full)
@@ -185,12 +187,6 @@ TOOLTIPS = (
     "truth <strong>@truth_text</strong><br>residual @residual_text<br>"
     '<span style="color: #52606d">@status<br>from @basis</span></div>'
 )
-
-
-def _to_metres(regions: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    west, south, east, north = regions.total_bounds
-    centre = f"+lat_0={(south + north) / 2:.4f} +lon_0={(west + east) / 2:.4f}"
-    return regions.to_crs(f"+proj=laea {centre} +datum=WGS84 +units=m +no_defs")
 
 
 def _simplify(geometry: NDArray[np.object_], tolerance: float) -> NDArray[np.object_]:

@@ -28,7 +28,7 @@ class Quantity:
         finite = values[np.isfinite(values)]
         low, high = robust_range(finite) if finite.size else (0.0, 1.0)
         spread = (high - low) or abs(high) or 1.0
-        return cls(unit, min(6, 2 - math.floor(math.log10(spread))))
+        return cls(unit, 2 - math.floor(math.log10(spread)))
 
     def number(self, value: float | None, *, signed: bool = False) -> str:
         """Write a value without its unit; an en dash for a missing one."""
@@ -51,14 +51,27 @@ class Quantity:
 
 
 def plain(value: float, decimals: int, *, signed: bool = False) -> str:
-    """Write a number with thousands separators and a real minus sign; never in scientific notation."""
+    """Write a number with thousands separators and a real minus sign; beyond six decimals as a power of ten."""
     if not math.isfinite(value):
         return "–"
     rounded = round(value, decimals) + 0.0  # adding zero turns -0.0 into 0.0
-    text = f"{abs(rounded):,.{max(decimals, 0)}f}"
+    text = (
+        _as_power(abs(rounded), decimals)
+        if decimals > 6 and abs(rounded) < 1e-4
+        else f"{abs(rounded):,.{max(decimals, 0)}f}"
+    )
     if rounded < 0:
         return MINUS + text
     return f"+{text}" if signed and rounded > 0 else text
+
+
+def _as_power(value: float, decimals: int) -> str:
+    """Write a positive number as 5.12×10⁻⁹, to `decimals` places after the point of the plain number."""
+    if value == 0:
+        return "0"
+    power = math.floor(math.log10(value))
+    digits = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{value / 10.0**power:.{max(decimals + power, 0)}f}×10{digits}"
 
 
 def percent(share: float, decimals: int = 0) -> str:
@@ -86,7 +99,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     for step in (power * scale * factor for scale in (1, 10, 100) for factor in (1, 2, 2.5, 5)):
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if last - first + 1 <= most:
-            return [float(round(index * step, 12)) for index in range(first, last + 1)]
+            return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
     return [low, high]
 
 
@@ -103,5 +116,6 @@ def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 def tick_labels(values: list[float]) -> dict[float, str]:
     """Label round ticks with as few decimals as tell them apart exactly."""
-    decimals = next((d for d in range(7) if all(math.isclose(v, round(v, d), abs_tol=1e-9) for v in values)), 6)
+    near = 1e-9 * max((abs(value) for value in values), default=0.0)
+    decimals = next((d for d in range(20) if all(abs(v - round(v, d)) <= near for v in values)), 6)
     return {value: plain(value, decimals) for value in values}
