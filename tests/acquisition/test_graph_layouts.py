@@ -15,11 +15,10 @@ from chorograph.acquisition.layouts.knowcl import import_knowcl
 from chorograph.acquisition.layouts.urbankg import import_urbankg
 from chorograph.area.check import check_area
 from chorograph.area.folder import Area
-from chorograph.graph.config import GraphConfig
-from chorograph.graph.stage import check
 from chorograph.graph.vectors import GraphEmbeddings
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Ledger, silent
+from chorograph.verbs.graph import check
 
 REGIONS = [f"9900500{n}" for n in range(10)]  # no id holds the published prefix "360"
 
@@ -60,7 +59,7 @@ def test_knowcl(tmp_path: Path) -> None:
     import_knowcl(source, tmp_path / "area", ledger)
     area = Area.open(tmp_path / "area")
     assert check_area(area) == []
-    assert check(GraphConfig(area.path), silent).manifest["warnings"] == []
+    assert check.run(check.Settings(area=area.path), silent).manifest["warnings"] == []
     assert area.regions["region_id"].tolist() == REGIONS
     # A point of interest with "360" in its name stays one.
     assert (area.entities["kind"] == "poi").sum() == 30
@@ -131,7 +130,7 @@ def test_urbankg(tmp_path: Path) -> None:
     assert area.split("published").set_index("region_id")["role"].to_dict() == {
         "Region_2": "train", "Region_3": "val", "Region_10": "test",
     }  # fmt: skip
-    notes = check(GraphConfig(area.path), silent).manifest["warnings"]
+    notes = check.run(check.Settings(area=area.path), silent).manifest["warnings"]
     assert notes == ["1 of 3 regions have no fact, for example 'Region_3'"]
 
 

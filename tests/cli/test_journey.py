@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from chorograph.area.folder import Area
 from chorograph.cli.app import app
 from chorograph.verbs.table import VERBS
 
@@ -56,8 +57,7 @@ def test_check_and_info(city: Path) -> None:
 def test_one_vector_an_image_and_none_twice(city: Path) -> None:
     again = call("embed", city, "--model", "colour+rcf:64")
     assert again["skipped"] is True
-    manifest = city / "embeddings" / "colour+rcf-64.manifest.json"
-    manifest.unlink()
+    Area.open(city).embeddings_path("colour+rcf:64").with_suffix(".manifest.json").unlink()
     redone = call("embed", city, "--model", "colour+rcf:64")
     assert redone["skipped"] is False
     assert redone["counts"]["encoded now"] == 0

@@ -12,12 +12,11 @@ from sklearn.pipeline import make_pipeline
 from chorograph.area.draft import AreaDraft
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
-from chorograph.embedding.config import EmbedConfig
-from chorograph.embedding.stage import embed
 from chorograph.embedding.texts import embed_captions
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Ledger
 from chorograph.models.encoders.lsa import LatentSemanticAnalysis
+from chorograph.verbs import embed
 
 SAID = {"a": ["a red house", "a house by a lake"], "b": ["a red house"], "c": ["dense trees", "a red house"]}
 
@@ -59,9 +58,9 @@ def test_an_image_is_the_mean_of_its_captions(tmp_path: Path) -> None:
 
 def test_the_stage_does_it_once(tmp_path: Path) -> None:
     area = _corpus(tmp_path / "area")
-    config = EmbedConfig(area=area.path, model="lsa:2", of="captions")
-    assert not embed(config, lambda *_: None).skipped
-    assert embed(config, lambda *_: None).skipped
+    config = embed.Settings(area=area.path, model="lsa:2", of="captions")
+    assert not embed.run(config, lambda *_: None).skipped
+    assert embed.run(config, lambda *_: None).skipped
 
 
 @pytest.mark.parametrize("model", ["colour", "lsa:none"])

@@ -32,7 +32,7 @@ REFERENCES = {"red": ["a red roof", "one red roof"], "blue": ["two blue ponds"]}
 
 def evaluate(**settings: Any) -> Outcome:
     verb = get_verb("evaluate captions")
-    return verb.stage(configure(verb.config, settings), silent)
+    return verb(configure(verb.settings, settings), silent)
 
 
 def written(path: Path, content: Any) -> Path:

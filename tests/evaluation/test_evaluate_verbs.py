@@ -210,7 +210,7 @@ def test_a_checkpoint_says_what_it_was_trained_on(tmp_path: Path, monkeypatch: p
         ("retrieval --model MODEL --data DATA/AID --out OUT", 1, "holds no caption file"),
         ("retrieval --model MODEL --data DATA/rsitmd --decoder --out OUT", 1, "has no decoder"),
         ("zero-shot --model open_clip:tiny-clip/nowhere.pt --data DATA/AID --out OUT", 2, "there is no tag"),
-        ("probe --model colour --data DATA/AID --out OUT --test-share 2", 1, "test share between 0 and 1"),
+        ("probe --model colour --data DATA/AID --out OUT --test-share 2", 2, "test_share must be above 0 and below 1"),
         ("probe --model colour --data DATA/AID --out OUT --test-share 0.99", 1, "cannot be parted"),
         ("zero-shot --model MODEL --data DATA/AID --out OUT --seen OUT", 1, "neither an area nor a folder with images"),
     ],

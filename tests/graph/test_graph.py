@@ -24,13 +24,12 @@ from chorograph.graph.build import (
     similar_function,
     within_m,
 )
-from chorograph.graph.config import GraphBuildConfig, GraphConfig
 from chorograph.graph.facts import Graph, both_ways
 from chorograph.graph.inverses import hold_out, inverse_of, leaking, without_regions
 from chorograph.graph.reading import as_text, read_facts
-from chorograph.graph.stage import build, check, info
 from chorograph.ground.errors import AreaError, InputError
 from chorograph.ground.stage import silent
+from chorograph.verbs.graph import build, check, info
 
 TOY = [("A", "r", "B"), ("A", "r", "C"), ("B", "r", "C")]
 
@@ -251,9 +250,18 @@ def test_every_relation_connects_its_kinds(tmp_path: Path) -> None:
         draft.write("regions", regions)
         draft.write("triples", triples)
         draft.write("entities", entities)
-    assert check(GraphConfig(tmp_path / "area"), silent).manifest["warnings"] == []
-    told = info(GraphConfig(tmp_path / "area"), silent).manifest
+    assert check.run(check.Settings(area=tmp_path / "area"), silent).manifest["warnings"] == []
+    told = info.run(info.Settings(area=tmp_path / "area"), silent).manifest
     assert "symmetric" in told["facts"]["relations"]["borderBy"]
+
+
+def test_a_point_that_says_its_region_does_not_stand_for_it() -> None:
+    triples, entities = table([("R1", "borderBy", "R2"), ("p", "locateAt", "R1")])
+    entities.loc[entities["entity"] == "p", "region_id"] = "R1"
+    graph = Graph.of(triples, entities)
+    assert graph.entities[graph.rows_of(pd.Series(["R1", "R2"]))].tolist() == ["R1", "R2"]
+    with pytest.raises(AreaError, match="'R1' is the region of several entities"):
+        Graph.of(triples, entities.assign(kind="tract")).rows_of(pd.Series(["R1"]))
 
 
 def area_with(folder: Path, facts: list[tuple[str, str, str]]) -> Path:
@@ -269,16 +277,19 @@ def area_with(folder: Path, facts: list[tuple[str, str, str]]) -> Path:
 def test_check_names_rows(tmp_path: Path) -> None:
     folder = area_with(tmp_path / "a", [("R1", "borderBy", "R2"), ("p", "borderBy", "R2"), ("p", "locateAt", "R3")])
     with pytest.raises(AreaError, match=r"borderBy connects region to region, not poi to region \(row 2\)"):
-        check(GraphConfig(folder), silent)
+        check.run(check.Settings(area=folder), silent)
     area = Area.open(folder)
     area.write("entities", area.entities[area.entities["entity"] != "p"])
     with pytest.raises(AreaError, match=r"head 'p' is not in entities \(row 2, 3\)"):
-        check(GraphConfig(folder), silent)
+        check.run(check.Settings(area=folder), silent)
 
 
 def test_a_region_without_facts_is_told(tmp_path: Path) -> None:
     folder = area_with(tmp_path / "a", [("R1", "borderBy", "R2"), ("R2", "borderBy", "R1")])
-    assert "2 of 4 regions have no fact, for example 'R3'" in check(GraphConfig(folder), silent).manifest["warnings"]
+    assert (
+        "2 of 4 regions have no fact, for example 'R3'"
+        in check.run(check.Settings(area=folder), silent).manifest["warnings"]
+    )
 
 
 def test_an_empty_graph_is_told(tmp_path: Path) -> None:
@@ -286,9 +297,9 @@ def test_an_empty_graph_is_told(tmp_path: Path) -> None:
     area = Area.open(folder)
     area.write("triples", area.triples[:0])
     with pytest.raises(AreaError, match="empty"):
-        check(GraphConfig(folder), silent)
+        check.run(check.Settings(area=folder), silent)
     with pytest.raises(AreaError, match="empty"):
-        info(GraphConfig(folder), silent)
+        info.run(info.Settings(area=folder), silent)
 
 
 def test_build_writes_into_the_area_once(tmp_path: Path) -> None:
@@ -297,13 +308,13 @@ def test_build_writes_into_the_area_once(tmp_path: Path) -> None:
         draft.write("regions", regions)
     assert sources.points is not None
     sources.points.to_csv(tmp_path / "poi.csv", index=False)
-    config = GraphBuildConfig(tmp_path / "area", poi=tmp_path / "poi.csv")
-    first = build(config, silent)
+    config = build.Settings(area=tmp_path / "area", poi=tmp_path / "poi.csv")
+    first = build.run(config, silent)
     assert first.manifest["counts"]["facts"] == len(Area.open(config.area).triples)
-    assert build(config, silent).skipped
+    assert build.run(config, silent).skipped
     with pytest.raises(InputError, match="--replace"):
-        build(GraphBuildConfig(tmp_path / "area"), silent)
-    replaced = build(GraphBuildConfig(tmp_path / "area", replace=True), silent)
+        build.run(build.Settings(area=tmp_path / "area"), silent)
+    replaced = build.run(build.Settings(area=tmp_path / "area", replace=True), silent)
     assert set(replaced.manifest["facts"]["relations"]) == {"borderBy"}
 
 
@@ -313,10 +324,10 @@ def test_bad_tables_name_their_line(tmp_path: Path) -> None:
     path = tmp_path / "poi.csv"
     path.write_text("poi,category,lon,lat\na,bar,0,0\nb,bar,x,0\n")
     with pytest.raises(InputError, match="lon is 'x', no number, in line 3"):
-        build(GraphBuildConfig(tmp_path / "area", poi=path), silent)
+        build.run(build.Settings(area=tmp_path / "area", poi=path), silent)
     path.write_text("poi,category,lon,lat\na,bar,0,0\na,bar,0,0\n")
     with pytest.raises(InputError, match="'a' stands twice"):
-        build(GraphBuildConfig(tmp_path / "area", poi=path), silent)
+        build.run(build.Settings(area=tmp_path / "area", poi=path), silent)
     assert not (tmp_path / "area" / "triples.parquet").exists()
 
 

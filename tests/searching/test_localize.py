@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ from typer.testing import CliRunner
 
 from chorograph.cli.app import app
 from chorograph.ground.errors import InputError
+from chorograph.ground.settings import configure
 from chorograph.ground.stage import silent
-from chorograph.searching.config import LocalizeConfig
 from chorograph.searching.heatmap import CellMap
 from chorograph.searching.localize import _to_256, find_peaks
-from chorograph.searching.stage import localize
+from chorograph.verbs import localize
 
 PLACE = {"crs": "EPSG:3857", "transform": rasterio.Affine(1, 0, 50_000, 0, -1, 90_000)}
 #: Where the red square of the picture has its centre (x, y), in pixels.
@@ -30,9 +29,11 @@ CENTRE = (900, 600)
 
 
 def run(image: Path, tmp_path: Path, **more: Any) -> tuple[dict[str, Any], dict[str, Any], Path]:
-    config = LocalizeConfig(image, "something red", "any", tmp_path / "out", **{"steps": [128, 256, 512], **more})
-    outcome = localize(config, silent)
-    assert localize(config, silent).skipped
+    config = localize.Settings(
+        image=image, text="something red", model="any", out=tmp_path / "out", **{"steps": [128, 256, 512], **more}
+    )
+    outcome = localize.run(config, silent)
+    assert localize.run(config, silent).skipped
     return outcome.manifest, json.loads((config.out / "peaks.geojson").read_text()), config.out
 
 
@@ -121,10 +122,10 @@ def test_parts_without_data_are_not_looked_at(tif: Path, tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("known_encoder")
 def test_settings_that_make_no_sense(png: Path, tmp_path: Path) -> None:
-    good = LocalizeConfig(png, "red", "any", tmp_path / "out")
+    good = {"image": png, "text": "red", "model": "any", "out": tmp_path / "out"}
     for wrong in ({"text": "  "}, {"level": 0.0}, {"steps": [3]}, {"image": tmp_path / "none.tif"}):
         with pytest.raises(InputError):
-            localize(replace(good, **wrong), silent)
+            localize.run(configure(localize.Settings, {**good, **wrong}), silent)
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 

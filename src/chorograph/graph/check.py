@@ -10,6 +10,7 @@ import pandas as pd
 
 from chorograph.area.tables import row_list
 from chorograph.graph.facts import REGION
+from chorograph.graph.schema import RELATIONS
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
@@ -46,6 +47,17 @@ def check_graph(area: Area, declared: Mapping[str, tuple[str, str]]) -> tuple[li
     if (odd := named & (entities["kind"] != REGION) & (entities["kind"] != _kind_of_regions(entities))).any():
         problems.append(f"entities: a {entities.loc[odd, 'kind'].iloc[0]} stands for a region ({row_list(odd)})")
     return problems, _notes(area, triples, entities)
+
+
+def declared_kinds(area: Area) -> dict[str, tuple[str, str]]:
+    """Return the kinds that relations must connect: as area.toml declares, else as KnowCL's relations do.
+
+    KnowCL's are taken only where the area's entities are of KnowCL's kinds.
+    """
+    if said := area.facts.get("relations"):
+        return {str(name): (str(head), str(tail)) for name, (head, tail) in said.items()}
+    kinds = {kind for pair in RELATIONS.values() for kind in pair}
+    return RELATIONS if set(area.entities["kind"]) <= kinds else {}
 
 
 def _wrong_kinds(

@@ -103,10 +103,22 @@ class Graph:
         return replace(self, facts=np.unique(np.concatenate([self.facts[~second], turned]), axis=0))
 
     def rows_of(self, region_ids: pd.Series[str]) -> Indices:
-        """Return the entity of each region, -1 for a region that the graph does not hold."""
+        """Return the entity of each region, -1 for a region that the graph does not hold.
+
+        Entities of kind `region` stand for regions where there are any: a point of interest may say its region too.
+        Raises `AreaError` where two entities stand for one region.
+        """
         held = np.array([value is not None for value in self.region_ids], dtype=bool)
+        if (named := held & (self.kinds == REGION)).any():
+            held = named
         numbers = np.flatnonzero(held)
-        found = pd.Index(self.region_ids[held]).get_indexer(pd.Index(region_ids))
+        names = pd.Index(self.region_ids[held])
+        if (twice := names.duplicated()).any():
+            raise AreaError(
+                f"entities: {names[twice][0]!r} is the region of several entities; give those that are the regions "
+                f"themselves the kind {REGION!r}"
+            )
+        found = names.get_indexer(pd.Index(region_ids))
         return np.where(found >= 0, numbers[found] if len(numbers) else -1, -1).astype(np.int64)
 
     def kinds_of_relations(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Facts from a file of lines head, relation, tail: quick for ten million of them, exact about the one that is bad."""
+"""A user's files of a graph: facts, quick for ten million of them, and tables; exact about the one line that is bad."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
-from chorograph.ground.errors import InputError
+from chorograph.ground.errors import InputError, UnknownNameError
 
 _COLUMNS = ["head", "relation", "tail"]
 
@@ -89,3 +89,35 @@ def as_text(facts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {column: pc.cast(pa.array(facts[column]), pa.string()).to_pandas().astype(object) for column in _COLUMNS}
     )
+
+
+def read_columns(
+    path: Path | None, texts: tuple[str, ...], numbers: tuple[str, ...], unique: str | None = None
+) -> pd.DataFrame | None:
+    """Read columns of text and of numbers of a user's CSV, None without one; values of `unique` stand once.
+
+    Raises `UnknownNameError` for a missing column, `InputError` naming the file and the line of an empty, repeated or
+    impossible value.
+    """
+    if path is None:
+        return None
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise InputError(f"{path} cannot be read: {str(error).strip()}") from error
+    for column in (*texts, *numbers):
+        if column not in frame.columns:
+            raise UnknownNameError.of(f"column of {path}", column, list(frame.columns))
+    for column in texts:
+        if (blank := frame[column].str.strip() == "").any():
+            raise InputError(f"{path}: {column} is empty in line {int(np.flatnonzero(blank)[0]) + 2}")
+    for column in numbers:
+        values = pd.to_numeric(frame[column], errors="coerce").astype(np.float64)
+        if (wrong := ~np.isfinite(values.to_numpy())).any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise InputError(f"{path}: {column} is {frame[column].iloc[row]!r}, no number, in line {row + 2}")
+        frame[column] = values
+    if unique is not None and (twice := frame[unique].duplicated()).any():
+        row = int(np.flatnonzero(twice)[0])
+        raise InputError(f"{path}: {unique} {frame[unique].iloc[row]!r} stands twice (again in line {row + 2})")
+    return frame[[*texts, *numbers]]

@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 from chorograph.ground.errors import UnknownNameError
-from chorograph.verbs.area import build, check, import_, info, pack, synthetic
-from chorograph.verbs.curate import decontaminate, fit_detector, look
-from chorograph.verbs.curate import run as curate
+from chorograph.verbs import area, caption, curate, embed, evaluate, graph, localize, report
 from chorograph.verbs.verb import Verb, elsewhere
 
 VERBS: dict[str, Verb] = {
     verb.name: verb
     for verb in (
-        build.VERB,
-        import_.VERB,
-        pack.VERB,
-        synthetic.VERB,
-        check.VERB,
-        info.VERB,
-        elsewhere(
-            "graph build",
-            "Build a knowledge graph from an area's polygons, points, business areas and flows.",
-            "chorograph.graph.config:GraphBuildConfig",
-            "chorograph.graph.stage:build",
-            ("area",),
-        ),
-        elsewhere(
-            "graph info",
-            "Say what an area's graph connects, and which relations say the same thing twice.",
-            "chorograph.graph.config:GraphConfig",
-            "chorograph.graph.stage:info",
-            ("area",),
-        ),
-        elsewhere(
-            "graph check",
-            "Check every rule of an area's graph.",
-            "chorograph.graph.config:GraphConfig",
-            "chorograph.graph.stage:check",
-            ("area",),
-        ),
+        area.build.VERB,
+        area.import_.VERB,
+        area.pack.VERB,
+        area.synthetic.VERB,
+        area.check.VERB,
+        area.info.VERB,
+        graph.build.VERB,
+        graph.info.VERB,
+        graph.check.VERB,
         elsewhere(
             "graph align",
             "Train an image tower against the graph by contrast (KnowCL).",
@@ -52,13 +32,7 @@ VERBS: dict[str, Verb] = {
             "chorograph.pretraining.links.stage:embed_graph",
             ("area",),
         ),
-        elsewhere(
-            "caption",
-            "Write captions from facts, without a language model.",
-            "chorograph.captioning.config:CaptionConfig",
-            "chorograph.captioning.stage:caption",
-            ("area",),
-        ),
+        caption.VERB,
         elsewhere(
             "pretrain",
             "Train CoCa or CLIP on an area's images and captions.",
@@ -73,13 +47,7 @@ VERBS: dict[str, Verb] = {
             "chorograph.pretraining.views.run:pretrain_views_stage",
             ("area",),
         ),
-        elsewhere(
-            "embed",
-            "Encode an area's images, each content once.",
-            "chorograph.embedding.config:EmbedConfig",
-            "chorograph.embedding.stage:embed",
-            ("area",),
-        ),
+        embed.VERB,
         elsewhere(
             "predict",
             "Predict an indicator for every region, with intervals and baselines.",
@@ -87,48 +55,12 @@ VERBS: dict[str, Verb] = {
             "chorograph.prediction.stage:predict",
             ("area",),
         ),
-        elsewhere(
-            "evaluate zero-shot",
-            "Classify images by the prompts of their classes.",
-            "chorograph.evaluation.config:ZeroShotConfig",
-            "chorograph.evaluation.stage:zero_shot",
-            (),
-        ),
-        elsewhere(
-            "evaluate retrieval",
-            "Find images by their captions and captions by their images.",
-            "chorograph.evaluation.config:RetrievalConfig",
-            "chorograph.evaluation.stage:retrieval",
-            (),
-        ),
-        elsewhere(
-            "evaluate probe",
-            "Classify images by a linear probe and nearest neighbours on frozen features.",
-            "chorograph.evaluation.config:ProbeConfig",
-            "chorograph.evaluation.stage:probe",
-            (),
-        ),
-        elsewhere(
-            "evaluate suite",
-            "Run a published suite; its published results stand beside.",
-            "chorograph.evaluation.config:SuiteConfig",
-            "chorograph.evaluation.stage:suite",
-            ("suite",),
-        ),
-        elsewhere(
-            "evaluate localize",
-            "Judge how well a model finds in large images what sentences say.",
-            "chorograph.evaluation.localization_stage:LocalizationConfig",
-            "chorograph.evaluation.localization_stage:evaluate_localize",
-            (),
-        ),
-        elsewhere(
-            "evaluate captions",
-            "Judge captions, from a file or written by a CoCa, against human ones.",
-            "chorograph.evaluation.captions_stage:CaptionsConfig",
-            "chorograph.evaluation.captions_stage:evaluate_captions",
-            (),
-        ),
+        evaluate.zero_shot.VERB,
+        evaluate.retrieval.VERB,
+        evaluate.probe.VERB,
+        evaluate.suite.VERB,
+        evaluate.localize.VERB,
+        evaluate.captions.VERB,
         elsewhere(
             "evaluate explain",
             "Say which tiles, areas of tiles and concept words moved a run's predictions, with sanity checks.",
@@ -143,13 +75,7 @@ VERBS: dict[str, Verb] = {
             "chorograph.study.text_stage:evaluate_text",
             ("area",),
         ),
-        elsewhere(
-            "localize",
-            "Find in a large image what a sentence says: heat map, overlay, polygons.",
-            "chorograph.searching.config:LocalizeConfig",
-            "chorograph.searching.stage:localize",
-            ("image", "text"),
-        ),
+        localize.VERB,
         elsewhere(
             "evaluate robustness",
             "Corrupt the imagery at five strengths, and say what each encoder's predictions lose.",
@@ -164,17 +90,11 @@ VERBS: dict[str, Verb] = {
             "chorograph.study.transfer_stage:evaluate_transfer",
             ("areas",),
         ),
-        curate.VERB,
-        fit_detector.VERB,
-        look.VERB,
-        decontaminate.VERB,
-        elsewhere(
-            "report",
-            "Draw a run as one HTML page that needs no network.",
-            "chorograph.reporting.config:ReportConfig",
-            "chorograph.reporting.stage:report",
-            ("run",),
-        ),
+        curate.run.VERB,
+        curate.fit_detector.VERB,
+        curate.look.VERB,
+        curate.decontaminate.VERB,
+        report.VERB,
     )
 }
 

@@ -1,0 +1,75 @@
+"""`embed`: an area's images or captions into vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from chorograph.ground.settings import SEEDS, plain, setting
+from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.verbs.verb import Verb
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of `chorograph embed`."""
+
+    area: Path = setting(help="the area folder")
+    model: str = setting(
+        "default", help="encoder: default, colour, rcf:K, open_clip:NAME/TAG, a checkpoint folder, a+b"
+    )
+    of: str = setting(
+        "images",
+        help="what is encoded: images, or their captions (by lsa:K, or a model with a text tower)",
+        choices=("images", "captions"),
+    )
+    view: str = setting("satellite", help="which images", choices=("satellite", "street"))
+    device: str = setting("auto", help="torch device for encoders that use one: auto, cpu, cuda")
+    seed: int = setting(0, help="decides which images an encoder is fitted on", within=SEEDS)
+
+
+def inputs(settings: Settings) -> list[Path]:
+    """Return the tables of what is encoded, and the folders of checkpoints."""
+    from chorograph.models.encoders.registry import BF16
+
+    folders = [Path(part.removesuffix(BF16)) for part in settings.model.split("+")]
+    tables = ("images",) if settings.of == "images" else ("images", "captions")
+    return [settings.area / f"{name}.parquet" for name in tables] + [path for path in folders if path.is_dir()]
+
+
+def run(settings: Settings, progress: Progress) -> Outcome:
+    """Encode; the manifest lies beside the vectors, as `SLUG.manifest.json`."""
+    from chorograph.area.folder import Area
+    from chorograph.embedding.run import stored_as
+    from chorograph.embedding.texts import text_name
+    from chorograph.models.encoders.registry import resolve
+
+    area = Area.open(settings.area)
+    asked = replace(settings, model=resolve(settings.model))
+    captions = asked.of == "captions"
+
+    def work(ledger: Ledger) -> None:
+        from chorograph.embedding.run import embed_images
+        from chorograph.embedding.texts import embed_captions
+
+        encode = embed_captions if captions else embed_images
+        encode(area, asked.model, ledger, view=asked.view, device=asked.device, seed=asked.seed, progress=progress)
+
+    stored = text_name(asked.model) if captions else stored_as(asked.model, asked.view)
+    return run_stage(
+        "embed",
+        manifest=area.embeddings_path(stored).with_suffix(".manifest.json"),
+        config=plain(asked),
+        inputs=inputs(asked),
+        work=work,
+    )
+
+
+VERB = Verb(
+    "embed",
+    "Encode an area's images, each content once.",
+    Settings,
+    run,
+    ("area",),
+    "chorograph embed my-area --model default",
+)

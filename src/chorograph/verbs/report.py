@@ -1,0 +1,51 @@
+"""`report`: a run as one HTML page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from chorograph.ground.files import read_json
+from chorograph.ground.settings import plain, setting
+from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.verbs.verb import Verb
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of `chorograph report`."""
+
+    run: Path = setting(help="the run folder that `chorograph predict` wrote")
+    out: Path | None = setting(None, help="the HTML file; by default report.html in the run folder")
+
+
+def inputs(settings: Settings) -> list[Path]:
+    """Return the files of the run, its explanation, and what the page takes from the area."""
+    area = Path(read_json(settings.run / "manifest.json").get("config", {}).get("area", ""))
+    own = [settings.run / name for name in ("predictions.parquet", "scores.json", "manifest.json")]
+    own.append(settings.run / "explanation" / "explanation.json")
+    # Sample tiles, title and licences are the area's.
+    return own + [area / name for name in ("area.toml", "images.parquet", "regions.parquet")]
+
+
+def run(settings: Settings, progress: Progress) -> Outcome:
+    """Draw the page; its manifest lies beside."""
+    out = settings.out or settings.run / "report.html"
+
+    def work(ledger: Ledger) -> None:
+        from chorograph.reporting.page import write_report
+
+        ledger.outputs.append(write_report(settings.run, out))
+
+    return run_stage(
+        "report",
+        manifest=out.with_suffix(".manifest.json"),
+        config={**plain(settings), "out": str(out)},
+        inputs=inputs(settings),
+        work=work,
+    )
+
+
+VERB = Verb(
+    "report", "Draw a run as one HTML page that needs no network.", Settings, run, ("run",), "chorograph report run"
+)
