@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from bad_server import small_image
-from chorograph.area.images import hashes_of_reduced, perceptual_hash, read_rgb, reduced
+from chorograph.area.images import hashes_of_reduced, open_grey, perceptual_hash, read_rgb, reduced
 from chorograph.curation.packs import PackWriter
 from chorograph.curation.rows import Context
-from chorograph.curation.steps.validity import ValidImages, decode_grey, inspect_image, orientations
+from chorograph.curation.steps.validity import ValidImages, inspect_image, orientations
 from chorograph.ground.errors import ImageError
 from synthetic_web import draw_aerial
 
@@ -38,7 +38,7 @@ def pictures() -> list[Image.Image]:
 def test_a_hash_of_grey_is_that_of_colour_but_for_rounding(pictures: list[Image.Image]) -> None:
     for picture in pictures:
         data = coded(picture)
-        assert decode_grey(data, 10**6).mode == "L"
+        assert open_grey(data, max_pixels=10**6).mode == "L"
         bits = np.bitwise_count(hashed(data) ^ perceptual_hash(read_rgb(data)))
         assert bits <= 2
 

@@ -13,6 +13,7 @@ from chorograph.area.draft import AreaDraft
 from chorograph.area.folder import Area, Source
 from chorograph.ground.errors import ImageError, InputError
 from chorograph.ground.files import sha256_bytes
+from chorograph.ground.image_formats import extension_of
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.shards.rs5m import archive_samples, read_metadata
 from chorograph.shards.write import ShardWriter, shard_key
@@ -21,8 +22,6 @@ _SHARDS = "shards"
 _RS5M = Source(
     "RS5M", licence="each image's own", attribution="Zhang et al. 2024", url="https://github.com/om-ai-lab/RS5M"
 )
-#: How encoded images begin, and the extension of their kind.
-_KINDS = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG", "png"), (b"RIFF", "webp"), (b"II*\0", "tif"), (b"MM\0*", "tif"))
 #: What an image of a corpus keeps of its row in an area.
 _KEPT = ("view", "url", "lon", "lat", "zoom", "x", "y", "captured", "source", "licence")
 
@@ -101,7 +100,11 @@ def write_packed(draft: AreaDraft, images: Iterator[Packed], shard_samples: int,
     rows, texts = [], []
     with ShardWriter(draft.folder / _SHARDS, "{:04d}.tar", max_samples=shard_samples) as writer:
         for image in images:
-            members: dict[str, Any] = {_extension(image.data): image.data}
+            extension = extension_of(image.data)
+            if extension is None:
+                ledger.drop("image of no known format")
+                continue
+            members: dict[str, Any] = {extension: image.data}
             if image.captions:
                 members["txt"] = image.captions[0][0]
             if len(image.captions) > 1:
@@ -157,7 +160,3 @@ def _of_area(
             role_of[image_id] = role.iloc[done - 1]
         yield Packed(image_id, data, {column: row[column] for column in kept}, said.get(row["image_id"], []))
         progress(f"packing {area.name}", done, len(images))
-
-
-def _extension(data: bytes) -> str:
-    return next((extension for start, extension in _KINDS if data.startswith(start)), "jpg")

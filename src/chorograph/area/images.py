@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2 as TiffTags
 
 from chorograph.ground.errors import ImageError
+from chorograph.ground.image_formats import FORMATS, format_of
 
 #: Larger images are refused before their pixels are decoded (a decompression bomb is a few kB on disk).
 MAX_PIXELS = 64_000_000
@@ -19,8 +23,16 @@ MAX_PIXELS = 64_000_000
 #: What stands between a shard and a key in the place of an image inside a shard.
 MARK = ".tar#"
 
-#: How files begin that were images once: cut off inside their header, they are truncated, not something else.
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"BM")
+#: What brings an image upright, by what its camera wrote of how it was held (EXIF 2.3, tag 274).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 #: Grey levels: an image that varies less is compressed sky or sea, and its hash would be noise.
 _FLAT = 2.0
@@ -31,29 +43,116 @@ _COSINES = np.cos(np.pi / 32 * np.outer(np.arange(8), np.arange(32) + 0.5)).asty
 def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Open an image as 8-bit RGB: upright (EXIF), alpha over white, 16-bit and CMYK converted.
 
-    Raises `ImageError` with the reason: missing, empty, not an image, truncated, too large.
+    Of a TIFF's bands the first three are red, green and blue; a fourth is opacity only where it is 0 or 255 everywhere
+    (`is_opacity`), as near infrared never is. Raises `ImageError` with the reason: missing, empty, not an image,
+    truncated, too large, format not supported, bands or bit depth not supported, cannot be decoded.
     """
     label = source if isinstance(source, Path) else f"{len(source)} bytes"
     data = _read_bytes(source)
+    with _reasons(data, label):
+        image = _begin(data, max_pixels)
+        image.load()
+        _check_size(image, max_pixels)
+        turn = _TURNS.get(_orientation(image))
+        rgb = _to_rgb(image)
+        # Not Pillow's exif_transpose: it writes all tags anew, and fails on any odd one among them.
+        return rgb if turn is None else rgb.transpose(turn)
+
+
+def open_grey(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Open an image whole, as grey where that is all that its file has to be asked for; else as RGB.
+
+    A JPEG's own luma takes a third of the time of its colours, and Pillow lets other threads work meanwhile. Raises as
+    `open_image`.
+    """
+    if data.startswith(b"\xff\xd8\xff"):
+        with _reasons(data, f"{len(data)} bytes"):
+            image = _begin(data, max_pixels)
+            if image.mode in ("RGB", "L") and _orientation(image) == 1:
+                image.draft("L", image.size)
+                image.load()
+                return image
+    return Image.fromarray(read_rgb(data, max_pixels=max_pixels))
+
+
+def is_opacity(band: NDArray[np.uint8]) -> bool:
+    """Whether a fourth band of a TIFF says where there is data: 0 or 255 everywhere, and not 0 alone.
+
+    The file cannot be asked: GDAL's default calls any fourth band of bytes alpha.
+    """
+    return bool(np.isin(band, (0, 255)).all() and band.any())
+
+
+@contextmanager
+def _reasons(data: bytes, label: object) -> Iterator[None]:
+    """Turn whatever a decoder raises into an `ImageError` with its reason.
+
+    Each has its own ways to fail (struct.error, KeyError, RuntimeError, …); none of them ends anybody's run.
+    """
     try:
         with warnings.catch_warnings():
-            # Pillow warns between one and two times its own limit; ours is checked below, on every size.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+            # What Pillow warns of is counted by its reason where it matters; our own limit is checked on every size.
+            warnings.simplefilter("ignore")
+            yield
+    except ImageError as error:
+        raise ImageError(error.reason, label) from error
     except Image.DecompressionBombError as error:
         raise ImageError("too large", label) from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise ImageError("truncated" if data.startswith(_SIGNATURES) else "not an image", label) from error
-    if image.width * image.height > max_pixels:
-        raise ImageError("too large", label)
-    try:
-        image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
-    except Image.DecompressionBombError as error:
-        raise ImageError("too large", label) from error
-    except (OSError, ValueError, SyntaxError, IndexError, TypeError, MemoryError) as error:
-        # Each decoder has its own way to fail on missing bytes; all of them mean the same to the user.
+    except (OSError, SyntaxError, EOFError, IndexError) as error:
         raise ImageError("truncated", label) from error
+    except Exception as error:
+        raise ImageError("cannot be decoded", label) from error
+
+
+def _begin(data: bytes, max_pixels: int) -> Image.Image:
+    """Read an image's header, in one of the formats of the table; its pixels are not decoded."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=[known.name for known in FORMATS])
+    except Image.UnidentifiedImageError:
+        raise ImageError(_unidentified(data), "") from None
+    _check_size(image, max_pixels)
+    return image
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise ImageError("too large", "")
+
+
+def _unidentified(data: bytes) -> str:
+    """Return why no format of the table took an image."""
+    known = format_of(data)
+    if known is None:
+        try:
+            return f"format not supported ({Image.open(io.BytesIO(data)).format}): convert to JPEG or PNG"
+        except Exception:
+            return "not an image"
+    return (_unread_tiff(data) if known.name == "TIFF" else None) or "truncated"
+
+
+def _unread_tiff(data: bytes) -> str | None:
+    """Return why a TIFF that is whole cannot be read, as its tags say it; None for one that is not whole."""
+    try:
+        file = io.BytesIO(data)
+        tags = TiffTags(file.read(16 if data[2] == 43 or data[3] == 43 else 8))
+        file.seek(tags.next)
+        tags.load(file)
+        starts, sizes = tags.get(273) or tags[324], tags.get(279) or tags[325]
+        ends = [start + size for start, size in zip(starts, sizes, strict=True)]
+        bits, kinds = tags.get(258, (1,)), {1: "", 2: " signed", 3: " float"}
+        kind = kinds.get(tags.get(339, (1,))[0], " other")
+        held = f"{tags.get(277, 1)} x {bits[0]} bit{kind}"
+    except Exception:
+        return None
+    return None if max(ends) > len(data) else f"bands or bit depth not supported ({held}): convert to 8-bit RGB"
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return how the camera was held, 1 for upright; a header that cannot be read says nothing."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return 1
 
 
 def read_rgb(
@@ -66,23 +165,29 @@ def read_rgb(
     than that, which skips work and averages pixels as it goes; everything else comes at full size.
     """
     data = _read_bytes(source)
-    if data[:2] == b"\xff\xd8" and b"Exif\x00\x00" not in data[:4096]:
-        try:
-            height, width, colourspace, _ = simplejpeg.decode_jpeg_header(data)
-            if colourspace not in ("CMYK", "YCCK") and height * width <= max_pixels:
-                least_height, least_width = at_least or (0, 0)
-                pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-                    data, colorspace="RGB", min_height=least_height, min_width=least_width
-                )
-                return pixels
-        except ValueError:
-            pass  # damaged: Pillow below finds the reason
-    label_error: ImageError
+    fast = _fast_jpeg(data, max_pixels, at_least or (0, 0))
+    if fast is not None:
+        return fast
     try:
         return np.asarray(open_image(data, max_pixels=max_pixels))
     except ImageError as error:
-        label_error = error
-    raise ImageError(label_error.reason, source if isinstance(source, Path) else label_error.source) from label_error
+        raise ImageError(error.reason, source if isinstance(source, Path) else error.source) from error
+
+
+def _fast_jpeg(data: bytes, max_pixels: int, at_least: tuple[int, int]) -> NDArray[np.uint8] | None:
+    """Decode a plain JPEG; None for all else, also one that is damaged: Pillow finds the reason."""
+    if data[:2] != b"\xff\xd8" or b"Exif\x00\x00" in data[:4096]:
+        return None
+    try:
+        height, width, colourspace, _ = simplejpeg.decode_jpeg_header(data)
+        if colourspace in ("CMYK", "YCCK") or height * width > max_pixels:
+            return None
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            data, colorspace="RGB", min_height=at_least[0], min_width=at_least[1]
+        )
+    except Exception:
+        return None
+    return pixels
 
 
 def read_encoded(place: Path) -> bytes:
@@ -97,8 +202,10 @@ def read_encoded(place: Path) -> bytes:
         return read_image_bytes(Path(f"{shard}{mark[:-1]}"), key)
     try:
         return place.read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise ImageError("missing", place) from error
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError) as error:
+        raise ImageError("missing", place) from error  # ValueError: a name that no file can have
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror})", place) from error
 
 
 def _read_bytes(source: Path | bytes) -> bytes:
@@ -109,16 +216,41 @@ def _read_bytes(source: Path | bytes) -> bytes:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
+    if image.mode == "F":
+        # Which values are black and white is not said, and a stretch of its own for each tile would hide differences.
+        raise ImageError("bands or bit depth not supported (float): convert to 8-bit RGB", "")
+    if image.mode.startswith("I"):
         # Pillow clips 16-bit values at 255 when asked for RGB; a linear stretch of the full range keeps the picture.
         values = np.asarray(image, dtype=np.float64)
         top = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0.0) > 255.0 else 255.0
         image = Image.fromarray(np.clip(values / top * 255.0, 0.0, 255.0).astype(np.uint8))
+    if image.format == "TIFF" and image.mode in ("RGBA", "RGBX", "LA"):
+        *colours, last = image.split()
+        if image.mode == "RGBX" or not is_opacity(np.asarray(last)):
+            return _over_white(np.asarray(Image.merge(image.mode[:-1], colours)), _nodata(image))
+    elif image.format == "TIFF" and image.mode in ("RGB", "L") and _nodata(image) is not None:
+        return _over_white(np.asarray(image), _nodata(image))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _nodata(image: Image.Image) -> float | None:
+    """Return the value that stands for no data in a TIFF (GDAL's tag), or None."""
+    try:
+        return float(image.tag_v2[42113])  # type: ignore[attr-defined]
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _over_white(pixels: NDArray[np.uint8], nodata: float | None) -> Image.Image:
+    """Return pixels as RGB, white where all their bands say no data."""
+    values = pixels.reshape(*pixels.shape[:2], -1)
+    if nodata is not None:
+        values = np.where((values == nodata).all(axis=-1, keepdims=True), np.uint8(255), values)
+    return Image.fromarray(np.ascontiguousarray(np.broadcast_to(values, (*pixels.shape[:2], 3))))
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> np.uint64:

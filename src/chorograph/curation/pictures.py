@@ -8,9 +8,8 @@ from pathlib import Path
 
 from chorograph.area.folder import Area
 from chorograph.ground.errors import ImageError, InputError
+from chorograph.ground.image_formats import SUFFIXES
 from chorograph.shards.samples import read_samples
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class ImageFormat:
 #: A portable map begins with its kind and white space.
 _MAPS = tuple((0, b"P%d%c" % (kind, space)) for kind in range(1, 7) for space in b"\n\r\t ")
 FORMATS = (
-    ImageFormat("JPEG", ("jpg", "jpeg"), ((0, b"\xff\xd8\xff"),)),
+    ImageFormat("JPEG", ("jpg", "jpeg", "jpe", "jfif"), ((0, b"\xff\xd8\xff"),)),
     ImageFormat("PNG", ("png",), ((0, b"\x89PNG\r\n\x1a\n"),)),
     ImageFormat("WEBP", ("webp",), ((8, b"WEBP"),)),
     ImageFormat("TIFF", ("tif", "tiff"), ((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+"))),
@@ -36,6 +36,12 @@ FORMATS = (
 EXTENSIONS = tuple(extension for known in FORMATS for extension in known.extensions)
 #: The same with their dots, as paths end.
 SUFFIXES = frozenset(f".{extension}" for extension in EXTENSIONS)
+
+
+def extension_of(data: bytes) -> str | None:
+    """Return the extension that bytes are written with, or None for what the table has not."""
+    known = format_of(data)
+    return None if known is None else known.extensions[0]
 
 
 def format_of(data: bytes) -> ImageFormat | None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chorograph.area.images import read_rgb
+from chorograph.area.images import is_opacity, read_rgb
 from chorograph.ground.errors import ImageError, InputError, MissingExtraError
 
 Pixels = NDArray[np.uint8]
@@ -133,6 +133,8 @@ class _GeoTiff:
     stretch: tuple[float, float] | None
     #: The colours of a file that holds numbers of colours.
     palette: Pixels | None
+    #: Whether a last band called alpha is near infrared or the like, and hides nothing.
+    opaque: bool
 
     @classmethod
     def of(cls, dataset: Any) -> _GeoTiff:
@@ -149,7 +151,9 @@ class _GeoTiff:
             values = values.compressed()[np.isfinite(values.compressed())]
             low, high = np.percentile(values, [2, 98]) if len(values) else (0.0, 1.0)
             stretch = (float(low), float(max(high, low + 1e-9)))
-        return cls(dataset, position, stretch, palette)
+        last = dataset.read(dataset.count, out_shape=_within(dataset, 1024))
+        called_alpha = dataset.count > 1 and dataset.colorinterp[-1].name == "alpha"
+        return cls(dataset, position, stretch, palette, called_alpha and not is_opacity(last))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -165,10 +169,10 @@ class _GeoTiff:
         return np.full((*shape, 3), 255, np.uint8) if pixels is None else pixels
 
     def _colours(self, **which: Any) -> Pixels | None:
-        mask = self.dataset.dataset_mask(**which) > 0
+        values = np.moveaxis(self.dataset.read(_bands(self.dataset), **which), 0, -1)
+        mask = self._held(values, **which)
         if not mask.any():
             return None
-        values = np.moveaxis(self.dataset.read(_bands(self.dataset), **which), 0, -1)
         if self.palette is not None:
             values = self.palette[values[..., 0]]
         elif self.stretch is not None:
@@ -177,6 +181,13 @@ class _GeoTiff:
             values = np.rint(255 * np.nan_to_num(share)).astype(np.uint8)
         shown = np.where(mask[..., None], values, np.uint8(255))
         return np.ascontiguousarray(np.broadcast_to(shown, (*mask.shape, 3)))
+
+    def _held(self, values: Any, **which: Any) -> Any:
+        """Return where there is data (height, width): by the file's own mask, but for an alpha band that is none."""
+        if not self.opaque:
+            return self.dataset.dataset_mask(**which) > 0
+        nodata = self.dataset.nodata
+        return np.ones(values.shape[:2], dtype=bool) if nodata is None else (values != nodata).any(axis=-1)
 
 
 def _bands(dataset: Any) -> list[int]:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chorograph.ground.image_formats import EXTENSIONS
 from chorograph.shards.tar import Drop, Member, open_stream, split_name, walk
 
 #: Extensions that hold a sample's encoded image, the first one present is taken; `img_content` is RS5M's.
-IMAGES = ("img_content", "jpg", "jpeg", "png", "webp", "tif", "tiff", "gif", "bmp")
+IMAGES = ("img_content", *EXTENSIONS)
 #: Extensions that hold its caption; of a `json`, the value of `caption` is taken.
 CAPTIONS = ("caption", "txt", "json")
 #: RS5M's extension of an image's own name.

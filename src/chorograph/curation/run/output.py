@@ -19,13 +19,14 @@ from chorograph.curation.rows import SCHEMA
 from chorograph.curation.run.plan import Output, Plan
 from chorograph.curation.run.run import Result
 from chorograph.curation.steps.captions import words
+from chorograph.ground.errors import ImageError
 from chorograph.ground.files import atomic_path, slug
+from chorograph.ground.image_formats import extension_of
 from chorograph.ground.stage import Progress, silent
 from chorograph.shards.write import ShardWriter
 
 #: What `dropped.parquet` holds.
 _DROPPED = ("key", "source", "url", "caption", "step", "reason", "score", "kept")
-_EXTENSIONS = {b"\xff\xd8\xff": "jpg", b"\x89PN": "png", b"GIF": "gif", b"RIF": "webp", b"BM": "bmp", b"II*": "tif"}
 
 
 def role(content: str, val_share: float) -> str:
@@ -152,7 +153,9 @@ def statistics(plan: Plan, result: Result) -> dict[str, Any]:
 
 
 def _members(row: dict[str, Any], data: bytes, output: Output) -> dict[str, Any]:
-    extension = _EXTENSIONS.get(data[:3], _EXTENSIONS.get(data[:2], "img"))
+    extension = extension_of(data)
+    if extension is None:  # what enters the packs is asked for its beginning, so that nothing is kept in vain
+        raise ImageError("format not supported", f"{row['key']:016x}")
     name = f"{row['key']:016x}.{extension}"
     if output.rs5m_keys:
         return {"img_name": name, "img_content": data, "caption": row["caption"] or ""}

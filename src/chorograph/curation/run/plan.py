@@ -20,6 +20,7 @@ from chorograph.curation.steps.keywords import Keywords
 from chorograph.curation.steps.quantiles import Quantiles
 from chorograph.curation.steps.validity import ValidImages
 from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.image_formats import format_of
 from chorograph.ground.recipe_file import fill, read_recipe_file
 from chorograph.ground.settings import configure
 
@@ -65,15 +66,22 @@ class Take:
         with PackWriter(Path(context.packs)) as writer:
             for row in rows:
                 data = row.pop("image", None)
-                if data:
+                drops.append(_unkept(data))
+                if drops[-1] is None:
                     record = writer.add(row["key"], {}, data)
                     row.update(pack=record.pack, offset=record.offset, length=record.length)
-                drops.append(None if data else Drop("no image"))
         return drops
 
     def describe(self) -> str:
         """Say what it does."""
         return "images as the input holds them"
+
+
+def _unkept(data: bytes | None) -> Drop | None:
+    """Return why bytes are not taken as an image: what is kept must be read back from shards by its extension."""
+    if not data:
+        return Drop("no image")
+    return None if format_of(data) else Drop("image of no known format")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
 
-from chorograph.area.images import hashes_of_reduced, read_rgb, reduced
+from chorograph.area.images import hashes_of_reduced, open_grey, reduced
 from chorograph.curation.packs import PackReader
 from chorograph.curation.rows import Context, Drop, Row
 from chorograph.ground.errors import ImageError
@@ -43,28 +41,9 @@ class Inspected:
     small: NDArray[np.uint8]
 
 
-def decode_grey(data: bytes, max_pixels: int) -> Image.Image:
-    """Decode an image whole, to grey where that is all that its file has to be asked for; else to RGB.
-
-    Hashes are made of grey. A JPEG's own luma takes a third of the time of its colours, and Pillow lets other threads
-    work meanwhile. Raises `ImageError` with the reason.
-    """
-    if data.startswith(b"\xff\xd8\xff"):
-        try:
-            image = Image.open(io.BytesIO(data))
-            upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-            if image.mode in ("RGB", "L") and upright and image.width * image.height <= max_pixels:
-                image.draft("L", image.size)
-                image.load()
-                return image
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            pass  # below, the reason is found
-    return Image.fromarray(read_rgb(data, max_pixels=max_pixels))
-
-
 def inspect_image(data: bytes, max_pixels: int = 64_000_000) -> Inspected:
     """Decode an image whole and reduce it; `ImageError` with the reason where that cannot be done."""
-    image = decode_grey(data, max_pixels)
+    image = open_grey(data, max_pixels=max_pixels)
     return Inspected(image.width, image.height, sha256_bytes(data), reduced(image))
 
 
