@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+# What Pillow logs about a file it cannot read is in our reason; without a handler it would go to the terminal.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 #: Grey levels: an image that varies less is compressed sky or sea, and its hash would be noise.
 _FLAT = 2.0

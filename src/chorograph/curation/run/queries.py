@@ -9,15 +9,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from chorograph.curation.rows import SCHEMA, Context, RowStep
+from chorograph.curation.rows import SCHEMA, Context, Drop, Row, RowStep
 from chorograph.curation.run.engine import daft
 from chorograph.curation.run.partitions import Partition
 from chorograph.curation.run.plan import Columns
 from chorograph.curation.steps.keywords import Keywords
+from chorograph.ground.errors import ChorographError
 
 #: The columns that a query reads of the input, beside `image`.
 _READ = ("caption", "url", "source", "licence", "lon", "lat", "captured")
 
+#: How the reason of a row begins that a step cannot take.
+_FAILED = "the step fails at it"
 #: In a process, one batch at a time: a step brings its own threads, and politeness to a host holds for all of them.
 _ONE_BATCH = threading.Lock()
 
@@ -77,7 +80,7 @@ def judge_rows(batch: pa.Array, steps: Sequence[RowStep], context: Context) -> p
             if not left:
                 break
             staying = []
-            for row, drop in zip(left, step.apply(left, context), strict=True):
+            for row, drop in zip(left, apply_guarded(step, left, context), strict=True):
                 if drop is None:
                     staying.append(row)
                 else:
@@ -86,6 +89,33 @@ def judge_rows(batch: pa.Array, steps: Sequence[RowStep], context: Context) -> p
     for row in rows:
         row.pop("image", None)
     return pa.array(rows, type=pa.struct(list(SCHEMA)))
+
+
+def apply_guarded(step: RowStep, rows: Sequence[Row], context: Context) -> list[Drop | None]:
+    """Apply a step; where it fails, row by row, so that a row at which it fails alone is dropped and not the run.
+
+    Raised is what the user can mend (an error of ours, a full disk), and what every row alone fails with too: then the
+    step is at fault.
+    """
+    try:
+        return step.apply(rows, context)
+    except (ChorographError, OSError):
+        raise
+    except Exception as error:
+        if len(rows) == 1:
+            raise
+        failed = error
+    drops: list[Drop | None] = []
+    for row in rows:
+        try:
+            drops += step.apply([row], context)
+        except (ChorographError, OSError):
+            raise
+        except Exception as error:
+            drops.append(Drop(f"{_FAILED} ({type(error).__name__})"))
+    if all(drop is not None and drop.reason.startswith(_FAILED) for drop in drops):
+        raise failed
+    return drops
 
 
 def first_query(
