@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as TiffTags
 
 from chorograph.ground.errors import ImageError
@@ -112,7 +112,7 @@ def _begin(data: bytes, max_pixels: int) -> Image.Image:
     """Read an image's header, in one of the formats of the table; its pixels are not decoded."""
     try:
         image = Image.open(io.BytesIO(data), formats=[known.name for known in FORMATS])
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ImageError(_unidentified(data), "") from None
     _check_size(image, max_pixels)
     return image

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from glob import glob
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,9 +16,9 @@ from chorograph.curation.run.plan import Columns
 from chorograph.ground.errors import InputError
 
 #: The types that a column may have.
-_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_TEXT = (pa.types.is_string, pa.types.is_large_string)
 _NUMBER = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)
-_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary)
 _TIME = (*_TEXT, pa.types.is_timestamp, pa.types.is_date)
 _KINDS = {
     "caption": (_TEXT, "text"),
@@ -39,6 +40,7 @@ class Piece:
     groups: tuple[int, ...]
     rows: int
     nulls: int | None  # captions that are null, where the file says it
+    types: tuple[str, ...] = ()  # of its columns, in the order of the partition's
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def find_partitions(inputs: Sequence[str], columns: Columns, partition_rows: int
                 )
             there = held
             status = file.stat()
-            for piece in _cut(file, metadata, columns.caption, partition_rows):
+            types = tuple(str(_plain_type(schema.field(getattr(columns, ours)).type)) for ours in held)
+            for piece in (replace(cut, types=types) for cut in _cut(file, metadata, columns.caption, partition_rows)):
                 if pieces and sum(p.rows for p in pieces) + piece.rows > partition_rows:
                     partitions.append(_partition(len(partitions), source, pieces, described, there))
                     pieces, described = [], []
@@ -112,7 +115,11 @@ def _named(text: str) -> tuple[str, Path]:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    found = sorted(path.parent.glob(path.name) if "*" in path.name else path.rglob("*.parquet"))
+    pattern = any(mark in str(path) for mark in "*?[")
+    # The pattern may be absolute, and may have a star in any part of it.
+    found = sorted(map(Path, glob(str(path), recursive=True)) if pattern else path.rglob("*.parquet"))  # noqa: PTH207
+    if pattern:
+        found = [file for match in found for file in (sorted(match.rglob("*.parquet")) if match.is_dir() else [match])]
     if not found:
         raise InputError(f"{path} is neither a Parquet file nor a folder with some")
     return found
@@ -138,13 +145,20 @@ def _check(schema: pa.Schema, columns: Columns, file: Path) -> tuple[str, ...]:
                 continue
             held = ", ".join(schema.names)
             raise InputError(f"{file} has no column {name!r} ({ours}); it has: {held}; name yours under `columns`")
-        kind = schema.field(name).type
-        if not any(test(kind) for test in kinds):
+        kind = _plain_type(schema.field(name).type)
+        # A column without a value has no type: pandas and pyarrow write it as nulls.
+        if not pa.types.is_null(kind) and not any(test(kind) for test in kinds):
             raise InputError(
-                f"{file}: column {name!r} ({ours}) holds {kind}, not {wanted}; name another under `columns`"
+                f"{file}: column {name!r} ({ours}) holds {kind}, not {wanted}; write it anew as {wanted}, or name "
+                "another column under `columns`"
             )
         there.append(ours)
     return tuple(there)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the values: a dictionary (pandas' categories) is a way to store them."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _cut(file: Path, metadata: pq.FileMetaData, caption: str, most: int) -> list[Piece]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from chorograph.curation.rows import SCHEMA, Context, Drop, Row, RowStep
 from chorograph.curation.run.engine import daft
-from chorograph.curation.run.partitions import Partition
+from chorograph.curation.run.partitions import Partition, Piece
 from chorograph.curation.run.plan import Columns
 from chorograph.curation.steps.keywords import Keywords
 from chorograph.ground.errors import ChorographError
@@ -19,6 +20,8 @@ from chorograph.ground.errors import ChorographError
 #: The columns that a query reads of the input, beside `image`.
 _READ = ("caption", "url", "source", "licence", "lon", "lat", "captured")
 
+#: A text that begins with a day and goes on with a time.
+_DATED = r"^\d{4}-\d{2}-\d{2}[T ]"
 #: How the reason of a row begins that a step cannot take.
 _FAILED = "the step fails at it"
 #: In a process, one batch at a time: a step brings its own threads, and politeness to a host holds for all of them.
@@ -26,21 +29,45 @@ _ONE_BATCH = threading.Lock()
 
 
 def read_input(partition: Partition, columns: Columns) -> Any:
-    """Return the query that reads a partition under our names, with its keys."""
+    """Return the query that reads a partition under our names, with its keys.
+
+    Files that hold a column in another type than others are read by themselves, and meet in ours.
+    """
     module = daft()
-    frame = module.read_parquet(
-        [piece.path for piece in partition.pieces], row_groups=[list(piece.groups) for piece in partition.pieces]
-    )
+    alike: dict[tuple[str, ...], list[Piece]] = {}
+    for piece in partition.pieces:
+        alike.setdefault(piece.types, []).append(piece)
+    first, *others = [_read_alike(pieces, partition, columns) for pieces in alike.values()]
+    frame = reduce(lambda one, other: one.concat(other), others, first)
     col, lit = module.col, module.lit
+    return frame.with_column("source", module.functions.coalesce(col("source"), lit(partition.source)))
+
+
+def _read_alike(pieces: Sequence[Piece], partition: Partition, columns: Columns) -> Any:
+    module = daft()
+    frame = module.read_parquet([piece.path for piece in pieces], row_groups=[list(piece.groups) for piece in pieces])
+    col, lit = module.col, module.lit
+    held = dict(zip(partition.columns, pieces[0].types, strict=False))
     wanted = []
     for ours in _READ:
-        kind = _types()[ours]
-        there = ours in partition.columns
-        wanted.append((col(getattr(columns, ours)) if there else lit(None)).cast(kind).alias(ours))
+        there = col(getattr(columns, ours)) if ours in partition.columns else lit(None)
+        if ours == "captured" and ours in held:
+            there = _day(there, held[ours])
+        wanted.append(there.cast(_types()[ours]).alias(ours))
     if "image" in partition.columns:
         wanted.append(col(columns.image).cast(module.DataType.binary()).alias("image"))
-    frame = frame.select(*wanted)
-    return frame.with_column("source", module.functions.coalesce(col("source"), lit(partition.source)))
+    return frame.select(*wanted)
+
+
+def _day(column: Any, kind: str) -> Any:
+    """Return the day of dates, times and texts that begin like one as YYYY-MM-DD (of times with a zone, in UTC)."""
+    functions, text = daft().functions, daft().DataType.string()
+    if kind.startswith(("date", "timestamp")):
+        return functions.strftime(column.cast(daft().DataType.date()), "%Y-%m-%d")
+    if kind == "null":
+        return column
+    said = column.cast(text)
+    return functions.when(functions.regexp(said, _DATED), functions.left(said, 10)).otherwise(said)
 
 
 def with_key(frame: Any) -> Any:
