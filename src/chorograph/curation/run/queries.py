@@ -63,6 +63,7 @@ def _day(column: Any, kind: str) -> Any:
     """Return the day of dates, times and texts that begin like one as YYYY-MM-DD (of times with a zone, in UTC)."""
     functions, text = daft().functions, daft().DataType.string()
     if kind.startswith(("date", "timestamp")):
+        column = functions.convert_time_zone(column, "UTC") if "tz=" in kind else column
         return functions.strftime(column.cast(daft().DataType.date()), "%Y-%m-%d")
     if kind == "null":
         return column
