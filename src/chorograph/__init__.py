@@ -1,53 +1,81 @@
 """chorograph profiles urban regions from satellite and street imagery, text and an urban knowledge graph.
 
 Importing it is light: tables, torch and plots load where they are used.
+
+Example:
+    >>> import tempfile
+    >>> import chorograph as cg
+    >>> area = cg.synthetic_city(tempfile.mkdtemp() + "/city", regions=60, seed=1)
+    >>> embeddings = cg.embed(area, "colour")
+    >>> profile = cg.predict(area, embeddings, indicator="median_income", log=True, block_m=1500, probe="ridge")
+    >>> profile.indicators
+    ('median_income',)
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-# Each of these rooms offers a function of its own name. Bound here, `chorograph.embedding` is the function; the room's
-# modules are reached as always (`from chorograph.area.embeddings import Embeddings`).
-from chorograph.embedding import embed
-from chorograph.prediction import predict
-from chorograph.pretraining import pretrain
-from chorograph.reporting import report
-
 if TYPE_CHECKING:
-    from chorograph.area.embeddings import Embeddings
-    from chorograph.area.folder import Area
-    from chorograph.area.splits import Given, LeaveGroupOut, RandomFolds, SpatialBlocks
-    from chorograph.prediction.result import Prediction
+    from chorograph.api import (
+        Area,
+        AreaError,
+        ChorographError,
+        Clusters,
+        Embeddings,
+        Given,
+        InputError,
+        LeakError,
+        LeaveGroupOut,
+        MissingExtraError,
+        Profile,
+        RandomFolds,
+        SpatialBlocks,
+        UnknownNameError,
+        embed,
+        predict,
+        pretrain,
+        report,
+        synthetic_city,
+    )
 
-_LAZY = {
-    "Area": "chorograph.area.folder",
-    "Embeddings": "chorograph.area.embeddings",
-    "Given": "chorograph.area.splits",
-    "LeaveGroupOut": "chorograph.area.splits",
-    "Prediction": "chorograph.prediction.result",
-    "RandomFolds": "chorograph.area.splits",
-    "SpatialBlocks": "chorograph.area.splits",
-}
+    __version__: str
 
 __all__ = [
     "Area",
+    "AreaError",
+    "ChorographError",
+    "Clusters",
     "Embeddings",
     "Given",
+    "InputError",
+    "LeakError",
     "LeaveGroupOut",
-    "Prediction",
+    "MissingExtraError",
+    "Profile",
     "RandomFolds",
     "SpatialBlocks",
+    "UnknownNameError",
+    "__version__",
     "embed",
     "predict",
     "pretrain",
     "report",
+    "synthetic_city",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name in _LAZY:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("chorograph")
+    if name in __all__:
         from importlib import import_module
 
-        return getattr(import_module(_LAZY[name]), name)
+        return getattr(import_module("chorograph.api"), name)
     raise AttributeError(f"module 'chorograph' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

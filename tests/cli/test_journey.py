@@ -79,7 +79,7 @@ def test_predictions_are_a_whole_map(city: Path, run: Path) -> None:
 
 
 def test_scores_stand_beside_every_baseline(run: Path) -> None:
-    scores = json.loads((run / "scores.json").read_text())
+    scores = json.loads((run / "scores.json").read_text())["indicators"]["median_income"]
     assert [row["name"] for row in scores["rows"]] == [
         "gp on image + context + location",
         "mean",
@@ -100,7 +100,7 @@ def test_scores_equal_scikit_learn_on_the_written_predictions(run: Path) -> None
     from sklearn.metrics import mean_absolute_error, r2_score
 
     frame = gpd.read_parquet(run / "predictions.parquet")
-    scores = json.loads((run / "scores.json").read_text())
+    scores = json.loads((run / "scores.json").read_text())["indicators"]["median_income"]
     kept = frame[frame["fold"].notna() & (frame["basis"] == "image+context+location")]
     row = scores["rows"][0]
     assert row["n"] == len(kept)
@@ -134,7 +134,7 @@ def test_random_splits_are_called_leaky(city: Path, tmp_path: Path) -> None:
 def test_groups_and_rates(city: Path, tmp_path: Path) -> None:
     words = ["--embeddings", "none", "--indicator", "carbon", "--per", "population", "--split", "leave_group_out"]
     done = call("predict", city, *words, "--modalities", "location,shape,poi,graph", "--out", tmp_path / "run")
-    assert json.loads((tmp_path / "run" / "scores.json").read_text())["per"] == "population"
+    assert json.loads((tmp_path / "run" / "scores.json").read_text())["indicators"]["carbon"]["per"] == "population"
     assert done["counts"]["scored"] > 20
 
 

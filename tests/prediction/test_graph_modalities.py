@@ -15,7 +15,7 @@ from chorograph.graph.profile import PARTS, region_profile
 from chorograph.graph.vectors import GraphEmbeddings
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.stage import Ledger
-from chorograph.prediction.labels import read_labels
+from chorograph.prediction.labels import Question, read_labels
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Area:
 def test_surroundings_tell_what_degrees_cannot(city: Area) -> None:
     def r2(part: str) -> float:
         found = predict(city, None, indicator="shops", split="given:published", modalities=part, probe="ridge")
-        return float(found.scores["rows"][0]["fitted"]["r2"][0])
+        return found["shops"].r2
 
     assert r2("graph-surroundings") > 0.8
     assert r2("graph-degrees") < 0.5
@@ -80,7 +80,7 @@ def test_vectors_of_the_graph_are_a_modality(city: Area) -> None:
         city, None, indicator="shops", split="given:published", modalities="graph:made-2,graph-degrees",
         probe="ridge", allow_leaks=True,
     )  # fmt: skip
-    assert found.scores["rows"][0]["fitted"]["r2"][0] > 0.99
+    assert found[next(iter(found.indicators))].r2 > 0.99
     assert set(found.frame["basis"]) == {"graph:made-2+graph-degrees", "graph-degrees", ""}
     with pytest.raises(InputError, match="graph embed"):
         predict(city, None, indicator="shops", split="given:published", modalities="graph:none")
@@ -94,7 +94,7 @@ def test_ln_of_one_plus_y_as_knowcl_fits_it(tmp_path: Path) -> None:
         values = pd.DataFrame({"region_id": ["a", "b"], "indicator": "crime", "value": [0.0, 9.0]})
         draft.write("indicators", values.assign(unit="incidents", source="made"))
     ledger = Ledger()
-    labels = read_labels(Area.open(tmp_path / "area"), "crime", ledger, log=True, plus=1.0)
+    labels = read_labels(Area.open(tmp_path / "area"), Question("crime", "log1p"), ledger)
     assert np.allclose(labels.fitted, [0.0, np.log(10)])
     assert np.allclose(labels.to_own(labels.fitted), [0.0, 9.0])
     assert labels.fitted_unit == "ln(1 + incidents)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from chorograph.embedding.texts import embed_captions
 from chorograph.ground.errors import InputError, LeakError, UnknownNameError
 from chorograph.ground.stage import Ledger
 from chorograph.models.encoders.protocols import SEEN
-from chorograph.prediction.config import FUSIONS, PROBES
 from chorograph.prediction.intervals import METHODS
-from chorograph.prediction.labels import read_labels
-from chorograph.prediction.probes.registry import PROBE_NAMES
+from chorograph.prediction.labels import Question, read_labels
+from chorograph.prediction.profile import Prediction
+from chorograph.prediction.settings import PredictionSettings
 
 SIDE = 14
 
@@ -61,22 +61,22 @@ def _area(path: Path, *, same_image: tuple[int, int] | None = None, permute: boo
     return Area.open(path), Embeddings("made", "f", np.array(ids, dtype=object), np.array(sha, dtype=object), vectors)
 
 
-def _predict(area: Area, embeddings: Embeddings | None, **settings: Any) -> cg.Prediction:
+def _predict(area: Area, embeddings: Embeddings | None, **settings: Any) -> Prediction:
     settings = {"indicator": "rent", "log": True, "block_m": 3000, "modalities": "image", **settings}
-    return cg.predict(area, embeddings, **settings)
+    return cg.predict(area, embeddings, **settings)[settings["indicator"]]
 
 
 @pytest.mark.parametrize("probe", ["gp", "ridge"])
 def test_what_imagery_knows_is_found(tmp_path: Path, probe: str) -> None:
     result = _predict(*_area(tmp_path / "area"), probe=probe)
     assert result.r2 > 0.8
-    row = result.scores["rows"][0]
-    assert 0.82 <= row["coverage"][0] <= 0.97
+    row = result.scores.model
+    assert 0.82 <= row.coverage.value <= 0.97
     assert result.frame["predicted"].notna().all()
     zero = result.frame.set_index("region_id").loc["r5"]
     assert np.isnan(zero["target"])  # no logarithm of zero
     assert zero["predicted"] > 0
-    assert result.scores["dropped"] == {"label at or below zero, which has no logarithm": 1}
+    assert result.scores.dropped == {"label at or below zero, which has no logarithm": 1}
 
 
 @pytest.mark.parametrize("split", ["spatial_block", "random", "given:published"])
@@ -88,11 +88,11 @@ def test_permuted_labels_give_nothing_on_any_split(tmp_path: Path, split: str, p
 
 def test_a_given_split_scores_its_test_set_alone(tmp_path: Path) -> None:
     result = _predict(*_area(tmp_path / "area"), split="given:published", probe="ridge")
-    row = result.scores["rows"][0]
+    row = result.scores.model
     tested = result.frame[result.frame["fold"].notna()]
-    assert row["n"] == len(tested)
+    assert row.n == len(tested)
     assert set(tested["region_id"]) <= {f"r{k}" for k in range(0, SIDE * SIDE, 3)}
-    assert result.scores["rows"][0]["coverage"][0] > 0.75
+    assert result.scores.model.coverage.value > 0.75
     assert result.frame["lower"].notna().all()
 
 
@@ -101,12 +101,12 @@ def test_a_planted_duplicate_is_an_error_in_a_given_split_and_joined_otherwise(t
     with pytest.raises(LeakError, match="identical images stand on both sides"):
         _predict(area, embeddings, split="given:published")
     allowed = _predict(area, embeddings, split="given:published", allow_leaks=True, probe="ridge")
-    assert allowed.scores["leaky"]
-    assert any(warning.startswith("leak, allowed: identical images") for warning in allowed.scores["warnings"])
+    assert allowed.scores.leaky
+    assert any(warning.startswith("leak, allowed: identical images") for warning in allowed.scores.warnings)
     result = _predict(area, embeddings, probe="ridge")
     fold = result.frame.set_index("region_id")["fold"]
     assert fold["r0"] == fold["r100"]
-    assert result.scores["counts"]["duplicate image groups"] == 1
+    assert result.scores.counts["duplicate image groups"] == 1
 
 
 def test_a_label_among_the_features_is_caught(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_label_among_the_features_is_caught(tmp_path: Path) -> None:
     with pytest.raises(LeakError, match="column 1 of the modality poi is the label"):
         _predict(area, embeddings, modalities="image,poi")
     honest = _predict(area, embeddings, modalities="image", probe="ridge")
-    assert not any(finding["leak"] for finding in honest.scores["leaks"])
+    assert not any(finding["leak"] for finding in honest.scores.leaks)
 
 
 def test_recompressed_copies_across_folds_are_caught(tmp_path: Path) -> None:
@@ -144,19 +144,23 @@ def test_what_an_encoder_was_pretrained_on_is_noted(tmp_path: Path) -> None:
     (tmp_path / "coca" / SEEN).write_text("h1\nh2\nelsewhere\n")
     seen = replace(embeddings, model=str(tmp_path / "coca"))
     result = _predict(area, seen, probe="ridge")
-    assert any("2 of 194 labelled regions have images" in warning for warning in result.scores["warnings"])
-    assert not result.scores["leaky"]
+    assert any("2 of 194 labelled regions have images" in warning for warning in result.scores.warnings)
+    assert not result.scores.leaky
 
 
 def test_ablation_scores_every_subset_on_the_same_regions(tmp_path: Path) -> None:
     area, embeddings = _area(tmp_path / "area")
-    result = _predict(area, embeddings, modalities="image,location,shape", probe="ridge", ablate=True)
+    profile = cg.predict(
+        area, embeddings, indicator="rent", log=True, block_m=3000, modalities=["image", "location", "shape"],
+        probe="ridge", ablate=True,
+    )  # fmt: skip
+    result = profile["rent"]
     table = result.tables["ablation"].set_index("modalities")["r2"]
     assert len(table) == 7
     assert np.isclose(table["image + location + shape"], result.r2)
     alone = _predict(area, embeddings, modalities="image", probe="ridge")
     assert np.isclose(table["image"], alone.r2)
-    result.write(tmp_path / "run")
+    profile.write(tmp_path / "run")
     assert (tmp_path / "run" / "ablation.csv").is_file()
 
 
@@ -164,8 +168,8 @@ def test_repeats_deal_the_folds_anew(tmp_path: Path) -> None:
     area, embeddings = _area(tmp_path / "area")
     result = _predict(area, embeddings, probe="ridge", repeats=3)
     other = _predict(area, embeddings, probe="ridge", seed=1)
-    assert len(result.scores["repeats"]) == 2
-    assert np.isclose(result.scores["repeats"][0], other.r2)
+    assert len(result.scores.repeats) == 2
+    assert np.isclose(result.scores.repeats[0], other.r2)
     with pytest.raises(InputError, match="only one way"):
         _predict(area, embeddings, split="given:published", repeats=2)
 
@@ -192,25 +196,25 @@ def test_a_region_unlike_all_others_is_outside_the_support(tmp_path: Path) -> No
 def test_other_intervals_cover_too(tmp_path: Path, settings: dict[str, Any]) -> None:
     area, embeddings = _area(tmp_path / "area")
     result = _predict(area, embeddings, **settings)
-    assert 0.82 < result.scores["rows"][0]["coverage"][0] < 0.97
+    assert 0.82 < result.scores.model.coverage.value < 0.97
     places = result.tables["intervals_by_place"]
     weighed = np.average(places["coverage"], weights=places["regions"])
-    assert np.isclose(weighed, result.scores["rows"][0]["coverage"][0], atol=1e-3)
+    assert np.isclose(weighed, result.scores.model.coverage.value, atol=1e-3)
 
 
 def test_decisions_stand_beside_the_scores(tmp_path: Path) -> None:
     area, embeddings = _area(tmp_path / "area")
-    row = _predict(area, embeddings, probe="ridge").scores["rows"][0]
-    assert row["decision"]["recall@20"][0] > 0.4
-    assert row["cost_curve"][0] == [0.0, 0.0]
-    assert row["cost_curve"][-1] == [1.0, 1.0]
+    row = _predict(area, embeddings, probe="ridge").scores.model
+    assert row.decision["recall@20"].value > 0.4
+    assert row.cost_curve[0] == (0.0, 0.0)
+    assert row.cost_curve[-1] == (1.0, 1.0)
 
 
 def test_split_objects_and_buffers(tmp_path: Path) -> None:
     area, embeddings = _area(tmp_path / "area")
     result = _predict(area, embeddings, split=cg.SpatialBlocks(block_m=3000, buffer_m=1500), probe="ridge")
-    assert result.scores["split"]["buffer_m"] == 1500
-    assert result.scores["split"]["name"] == "spatial_block"
+    assert result.scores.split["buffer_m"] == 1500
+    assert result.scores.split["name"] == "spatial_block"
 
 
 def test_a_region_without_imagery_is_predicted_from_place(tmp_path: Path) -> None:
@@ -220,16 +224,16 @@ def test_a_region_without_imagery_is_predicted_from_place(tmp_path: Path) -> Non
     basis = result.frame.set_index("region_id")["basis"]
     assert basis["r0"] == "image+location"
     assert basis[f"r{SIDE * SIDE - 1}"] == "location"
-    assert result.scores["counts"]["scored"] < SIDE * SIDE - 20
-    assert any("lack a modality" in warning for warning in result.scores["warnings"])
+    assert result.scores.counts["scored"] < SIDE * SIDE - 20
+    assert any("lack a modality" in warning for warning in result.scores.warnings)
 
 
 def test_shares_and_their_unit(tmp_path: Path) -> None:
     area, _ = _area(tmp_path / "area")
-    labels = read_labels(area, "rent", Ledger(), per="people")
+    labels = read_labels(area, Question("rent", per="people"), Ledger())
     assert labels.unit == "EUR per people"
-    assert np.isclose(labels.own[0] * 100, read_labels(area, "rent", Ledger()).own[0])
-    logged = read_labels(area, "rent", Ledger(), log=True)
+    assert np.isclose(labels.own[0] * 100, read_labels(area, Question("rent"), Ledger()).own[0])
+    logged = read_labels(area, Question("rent", "log"), Ledger())
     assert logged.fitted_unit == "ln(EUR)"
     assert np.allclose(logged.to_own(logged.fitted), logged.own, equal_nan=True)
 
@@ -242,7 +246,7 @@ def test_shares_and_their_unit(tmp_path: Path) -> None:
         ({"modalities": "images"}, UnknownNameError, "did you mean 'image'"),
         ({"split": "given:other"}, InputError, "it holds: published"),
         ({"block_m": 50_000}, InputError, "cannot fill 5 folds"),
-        ({"levels": 0.9}, UnknownNameError, "did you mean 'level'"),
+        ({"level": 90}, InputError, "above 0 and below 1, not 90"),
         ({"year": 1999}, InputError, "no values for the year 1999"),
     ],
 )
@@ -255,7 +259,7 @@ def test_same_seed_same_result(tmp_path: Path) -> None:
     area, embeddings = _area(tmp_path / "area")
     first, second = (_predict(area, embeddings, modalities="all") for _ in range(2))
     assert first.frame["predicted"].equals(second.frame["predicted"])
-    assert first.scores["rows"] == second.scores["rows"]
+    assert first.scores.as_dict() == second.scores.as_dict()
 
 
 def test_the_mlp_has_the_published_number_of_parameters() -> None:
@@ -294,9 +298,9 @@ def test_attention_says_what_it_weighed(tmp_path: Path) -> None:
     assert weights.groupby("region_id")["weight"].sum().to_numpy() == pytest.approx(1)
 
 
-def test_the_settings_name_every_probe_and_interval() -> None:
-    assert set(PROBES) == set(PROBE_NAMES)
-    assert METHODS == ("cross", "split", "quantile")
+def test_the_settings_name_every_interval() -> None:
+    named = next(field for field in fields(PredictionSettings) if field.name == "interval")
+    assert named.metadata["choices"] == METHODS
 
 
 def test_captions_are_a_modality(tmp_path: Path) -> None:
@@ -312,8 +316,8 @@ def test_captions_are_a_modality(tmp_path: Path) -> None:
         _predict(area, None, modalities="text")
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", ["concat", "late", "attention"])
 def test_modalities_are_fused_in_every_way(tmp_path: Path, fusion: str) -> None:
     result = _predict(*_area(tmp_path / "area"), modalities="image,location", fusion=fusion, probe="ridge")
     assert result.r2 > 0.7
-    assert (fusion in result.scores["rows"][0]["name"]) == (fusion != "concat")
+    assert (fusion in result.scores.model.name) == (fusion != "concat")

@@ -19,11 +19,12 @@ from chorograph.prediction.probes.gaussian_process import GaussianProcess
 from chorograph.prediction.probes.inner import InnerFolds
 from chorograph.prediction.probes.kriging import Kriged
 from chorograph.prediction.probes.mlp import KnowClMlp, UrbanClipMlp
-from chorograph.prediction.probes.registry import MOST_FOR_GP, PROBE_NAMES, make_probe_maker
+from chorograph.prediction.probes.names import PROBES
+from chorograph.prediction.probes.registry import MOST_FOR_GP, make_probe_maker
 from chorograph.prediction.probes.ridge import RidgePath
 
 BLOCK_M = 2000.0
-ALL = [(name, kriging) for name in PROBE_NAMES for kriging in (False, True)]
+ALL = [(name, kriging) for name in PROBES.names() for kriging in (False, True)]
 # A stack kriged is a hundred fits a fold, a head kriged six trainings: their parts are tested on their own.
 QUICK = [(name, kriging) for name, kriging in ALL if not (kriging and name in ("stack", "mlp", "knowcl-mlp"))]
 

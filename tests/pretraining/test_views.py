@@ -24,11 +24,11 @@ from chorograph.ground.stage import Ledger, silent  # noqa: E402
 from chorograph.models.coca import towers as coca  # noqa: E402
 from chorograph.models.encoders.open_clip import new_model  # noqa: E402
 from chorograph.models.views.multi_granularity import MultiGranularity, load_towers  # noqa: E402
-from chorograph.prediction.config import PredictConfig  # noqa: E402
-from chorograph.prediction.stage import predict  # noqa: E402
 from chorograph.pretraining.feeds.pairs import InMemory  # noqa: E402
 from chorograph.pretraining.views.config import ViewsConfig  # noqa: E402
 from chorograph.pretraining.views.run import Scene, Views, pretrain_views_stage  # noqa: E402
+from chorograph.verbs.predict import Settings as PredictSettings  # noqa: E402
+from chorograph.verbs.predict import run as predict  # noqa: E402
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 50, 220), "white": (240, 240, 240)}
 SIZE = 32
@@ -113,9 +113,9 @@ def test_the_losses_fall_and_predict_reads_the_vectors(town: Area, tmp_path: Pat
     assert table.columns["sha256"].tolist() == hashes[table.columns["image_id"]].tolist()
     assert np.allclose(np.linalg.norm(table.vectors, axis=1), 1, atol=1e-5)
     assert json.loads((out / "config.json").read_text())["trained"]["fusion"] == fusion
-    asked = PredictConfig(
-        town.path, "wealth", tmp_path / "run", embeddings="urbanvlp", modalities="image", block_m=3000.0, folds=3,
-        probe="ridge",
+    asked = PredictSettings(
+        area=town.path, indicator=["wealth"], out=tmp_path / "run", embeddings="urbanvlp", modalities="image",
+        block_m=3000.0, folds=3, probe="ridge",
     )  # fmt: skip
     scores = predict(asked, silent).manifest["facts"]["rows"]
     assert all(np.isfinite(value) for value in scores.values())

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from chorograph.prediction.scores import Scores
 from chorograph.reporting.numbers import Quantity
-from chorograph.reporting.run import Scores, read_run, read_scores
+from chorograph.reporting.run import read_run
 from chorograph.reporting.wording import headline, indicator_title, interval_text, sorted_rows, split_text, verdict
 
 Make = Callable[..., Any]
@@ -20,9 +21,7 @@ def scores(tmp_path: Path, make_run: Make) -> Make:
     """Return a maker of scores: the usual ones with the changes asked for."""
 
     def make(**changes: Any) -> Scores:
-        return read_scores(
-            make_run(tmp_path / str(len(list(tmp_path.iterdir()))), "nowhere", **changes) / "scores.json"
-        )
+        return read_run(make_run(tmp_path / str(len(list(tmp_path.iterdir()))), "nowhere", **changes)).scores
 
     return make
 

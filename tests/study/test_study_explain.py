@@ -27,14 +27,14 @@ from chorograph.models.checkpoint import save_checkpoint
 from chorograph.models.coca import towers as coca
 from chorograph.models.encoders.open_clip import new_model
 from chorograph.models.encoders.registry import load_encoder
-from chorograph.prediction.config import PredictConfig
-from chorograph.prediction.stage import predict
 from chorograph.reporting.page import write_report
-from chorograph.study.config import ExplainConfig
-from chorograph.study.explain_stage import evaluate_explain
 from chorograph.study.explanation import _verdict, read_concepts
 from chorograph.study.finished_run import redrawn
 from chorograph.study.overlay import overlay
+from chorograph.verbs.evaluate.explain import Settings as ExplainSettings
+from chorograph.verbs.evaluate.explain import run as evaluate_explain
+from chorograph.verbs.predict import Settings as PredictSettings
+from chorograph.verbs.predict import run as predict
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def area(tmp_path_factory: pytest.TempPathFactory) -> Area:
 
 def _run(area: Area, out: Path, **settings: Any) -> Path:
     named = {"area": area.path, "indicator": "value", "out": out, "log": True, "block_m": 2500, **settings}
-    predict(configure(PredictConfig, {"modalities": "image", **named}), silent)
+    predict(configure(PredictSettings, {"modalities": "image", **named}), silent)
     return out
 
 
@@ -56,15 +56,15 @@ def run(area: Area, tmp_path_factory: pytest.TempPathFactory) -> Path:
         area, tmp_path_factory.mktemp("runs") / "colour", embeddings="colour", probe="ridge",
         modalities="image,context",
     )  # fmt: skip
-    evaluate_explain(ExplainConfig(folder, tiles=4, grid=4, draws=3), silent)
+    evaluate_explain(ExplainSettings(run=folder, tiles=4, grid=4, draws=3), silent)
     return folder
 
 
 def test_the_tables_hold_every_tile(area: Area, run: Path) -> None:
-    tiles = pd.read_parquet(run / "explanation" / "tiles.parquet")
+    tiles = pd.read_parquet(run / "explanation" / "value" / "tiles.parquet")
     assert len(tiles) == made_city.SIDE**2 * made_city.TILES
     assert {"image_id", "region_id", "influence", "lon", "lat"} <= set(tiles.columns)
-    layer = gpd.read_file(run / "explanation" / "tiles.geojson")
+    layer = gpd.read_file(run / "explanation" / "value" / "tiles.geojson")
     assert len(layer) == len(tiles)
     assert layer.crs == "EPSG:4326"
     row = area.images.iloc[0]
@@ -79,19 +79,19 @@ def test_the_tables_hold_every_tile(area: Area, run: Path) -> None:
 
 
 def test_the_summary_says_what_was_checked(run: Path) -> None:
-    content = json.loads((run / "explanation" / "explanation.json").read_text())
+    content = json.loads((run / "explanation" / "value" / "explanation.json").read_text())
     assert content["unit"] == "EUR"
     assert content["model"] == "ridge on image + context"
     assert len(content["tiles"]) == 4
     assert [tile["influence"] > 0 for tile in content["tiles"]] == [True, True, False, False]
-    assert all((run / "explanation" / tile["file"]).stat().st_size > 200 for tile in content["tiles"])
+    assert all((run / "explanation" / "value" / tile["file"]).stat().st_size > 200 for tile in content["tiles"])
     checks = content["sanity"]["checks"]
     assert checks["two halves of the regions"][0]["tiles"][0] > 0.6
     assert len(checks["permuted labels"]) == 3
     assert "rcf fitted on other patches" in checks["random weights"]
     assert content["concepts"] == []
     assert "no text tower" in content["concepts_note"]
-    assert evaluate_explain(ExplainConfig(run, tiles=4, grid=4, draws=3), silent).skipped
+    assert evaluate_explain(ExplainSettings(run=run, tiles=4, grid=4, draws=3), silent).skipped
 
 
 def test_the_report_shows_it_and_leaves_out_a_stale_one(run: Path) -> None:
@@ -99,7 +99,7 @@ def test_the_report_shows_it_and_leaves_out_a_stale_one(run: Path) -> None:
     assert "What drove the predictions" in page
     assert "Tiles that raise the prediction" in page
     assert "no text tower" in page
-    path = run / "explanation" / "explanation.json"
+    path = run / "explanation" / "value" / "explanation.json"
     before = path.read_text()
     try:
         write_json(path, {**json.loads(before), "predictions_sha256": "another"})
@@ -123,7 +123,7 @@ def test_words_and_random_weights(area: Area, tmp_path: Path, monkeypatch: pytes
     folder = _run(area, tmp_path / "run", embeddings=name)
     words = tmp_path / "words.txt"
     words.write_text("# what to look for\nred roofs\ngreen land\n\nskyscrapers\nred roofs\n")
-    config = ExplainConfig(folder, concepts=words, tiles=2, grid=2, draws=2, out=tmp_path / "out")
+    config = ExplainSettings(run=folder, concepts=words, tiles=2, grid=2, draws=2, out=tmp_path / "out")
     outcome = evaluate_explain(config, silent)
     assert outcome.manifest["dropped"]["concept with a word that the encoder has never read"] == 1
     table = pd.read_csv(tmp_path / "out" / "concepts.csv")
@@ -163,9 +163,9 @@ def test_regions_of_one_tile_are_looked_into(tmp_path: Path) -> None:
     area = made_city.build(tmp_path / "single", tiles=1, captions=False)
     embed_images(area, "colour", Ledger())
     folder = _run(area, tmp_path / "run", embeddings="colour", probe="ridge")
-    outcome = evaluate_explain(ExplainConfig(folder, tiles=3, grid=2, draws=1), silent)
+    outcome = evaluate_explain(ExplainSettings(run=folder, tiles=3, grid=2, draws=1), silent)
     assert outcome.manifest["dropped"]["tile without others in its region to compare with"] == made_city.SIDE**2
-    content = json.loads((folder / "explanation" / "explanation.json").read_text())
+    content = json.loads((folder / "explanation" / "value" / "explanation.json").read_text())
     assert len(content["tiles"]) == 3
     assert content["sanity"]["tone"] == "unclear"
     assert "The only tile of its region" in write_report(folder).read_text(encoding="utf-8")
@@ -177,13 +177,13 @@ def test_a_run_whose_data_changed_is_refused(area: Area, tmp_path: Path) -> None
     frame = gpd.read_parquet(folder / "predictions.parquet")
     frame.assign(predicted=frame["predicted"] * 1.5).to_parquet(folder / "predictions.parquet")
     with pytest.raises(InputError, match="do not predict what"):
-        evaluate_explain(ExplainConfig(folder), silent)
+        evaluate_explain(ExplainSettings(run=folder), silent)
     blind = _run(area, tmp_path / "blind", embeddings="none", modalities="location", probe="ridge")
     with pytest.raises(InputError, match="without imagery"):
-        evaluate_explain(ExplainConfig(blind), silent)
+        evaluate_explain(ExplainSettings(run=blind), silent)
     with pytest.raises(InputError, match="not the manifest of a run"):
         write_json(tmp_path / "manifest.json", {"stage": "embed"})
-        evaluate_explain(ExplainConfig(tmp_path), silent)
+        evaluate_explain(ExplainSettings(run=tmp_path), silent)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 from chorograph.area.folder import Area
 from chorograph.ground.errors import UnknownNameError
 from chorograph.ground.stage import silent
-from chorograph.study.config import CORRUPTION_NAMES, RobustnessConfig
 from chorograph.study.corruptions import CORRUPTIONS, SETS, STRENGTHS, add_noise, corrupt, of_set
-from chorograph.study.robustness_stage import evaluate_robustness
+from chorograph.study.settings import CORRUPTION_NAMES
 from chorograph.synthetic import SyntheticCityConfig, build_synthetic
+from chorograph.verbs.evaluate.robustness import Settings, run
 
 
 def picture(seed: int = 0, height: int = 48, width: int = 48) -> np.ndarray:
@@ -81,10 +81,15 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_matrix_and_the_drops(city: Path, tmp_path: Path) -> None:
     indicator = str(Area.open(city).indicators["indicator"].iloc[0])
-    config = RobustnessConfig(
-        [city], indicator, tmp_path / "out", model=["colour", "rcf:32"], corruptions="noise,brightness", split="random"
+    config = Settings(
+        areas=[city],
+        indicator=indicator,
+        out=tmp_path / "out",
+        model=["colour", "rcf:32"],
+        corruptions="noise,brightness",
+        split="random",
     )
-    outcome = evaluate_robustness(config, silent)
+    outcome = run(config, silent)
     drops, matrix = (pd.read_csv(config.out / name) for name in ("robustness.csv", "matrix.csv"))
     assert len(drops) == 2 * (1 + 2 * 5)
     assert len(matrix) == 2 * len(SETS)
@@ -96,8 +101,10 @@ def test_the_matrix_and_the_drops(city: Path, tmp_path: Path) -> None:
     assert worst["r2_drop"].max() > 0.1
     assert "| noise |" in (config.out / "robustness.md").read_text()
     assert any("leaky" in warning for warning in outcome.manifest["warnings"])
-    again = evaluate_robustness(
-        RobustnessConfig([city], indicator, tmp_path / "b", model=["colour"], corruptions="noise", split="random"),
+    again = run(
+        Settings(
+            areas=[city], indicator=indicator, out=tmp_path / "b", model=["colour"], corruptions="noise", split="random"
+        ),
         silent,
     )
     assert again.manifest["facts"]["rows"]["colour, clean"] == outcome.manifest["facts"]["rows"]["colour, clean"]
@@ -109,4 +116,4 @@ def test_the_matrix_and_the_drops(city: Path, tmp_path: Path) -> None:
 def test_names(city: Path, tmp_path: Path) -> None:
     assert tuple(CORRUPTIONS) == CORRUPTION_NAMES
     with pytest.raises(UnknownNameError, match="did you mean 'noise'"):
-        evaluate_robustness(RobustnessConfig([city], "x", tmp_path / "o", corruptions="noize"), silent)
+        run(Settings(areas=[city], indicator="x", out=tmp_path / "o", corruptions="noize"), silent)

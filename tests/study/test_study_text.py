@@ -15,7 +15,6 @@ from chorograph.ground.settings import configure
 from chorograph.ground.stage import silent
 from chorograph.models.checkpoint import load_checkpoint
 from chorograph.models.coca import towers as coca
-from chorograph.study.config import TextConfig
 from chorograph.study.text import (
     IMAGE,
     RIVALS,
@@ -26,7 +25,7 @@ from chorograph.study.text import (
     compare,
     text_vectors,
 )
-from chorograph.study.text_stage import evaluate_text
+from chorograph.verbs.evaluate.text import Settings, run
 
 
 def test_a_small_ablation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,8 +34,8 @@ def test_a_small_ablation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     area = made_city.build(tmp_path / "roofs")
     settings = {"area": area.path, "indicator": "value", "out": tmp_path / "out", "log": True, "epochs": 1,
                 "block_m": 2500, "probe": "ridge", "components": 2, "device": "cpu"}  # fmt: skip
-    config = configure(TextConfig, settings)
-    outcome = evaluate_text(config, silent)
+    config = configure(Settings, settings)
+    outcome = run(config, silent)
     result = json.loads((tmp_path / "out" / "text.json").read_text())
     rows = {row["name"]: row for row in result["rows"]}
     assert set(rows) == {variant.name for variant in VARIANTS} | {UNTRAINED, TEXT, IMAGE}
@@ -59,7 +58,7 @@ def test_a_small_ablation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         for name in ("both-seed0", "captioning-seed0", "contrastive-seed0", "shuffled-seed0")
     ]
     assert all(not np.allclose(weights[0], other) for other in weights[1:])
-    assert evaluate_text(config, silent).skipped
+    assert run(config, silent).skipped
 
 
 def test_differences_are_paired_and_seeds_are_averaged() -> None:
@@ -93,6 +92,6 @@ def test_text_vectors_are_of_words_alone(tmp_path: Path) -> None:
 
 def test_image_must_be_among_the_modalities(tmp_path: Path) -> None:
     area = made_city.build(tmp_path / "roofs")
-    config = TextConfig(area.path, "value", tmp_path / "out", modalities="location")
+    config = Settings(area=area.path, indicator="value", out=tmp_path / "out", modalities="location")
     with pytest.raises(InputError, match="must have image"):
-        evaluate_text(config, silent)
+        run(config, silent)

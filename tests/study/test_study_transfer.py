@@ -17,8 +17,7 @@ from chorograph.area.folder import Area
 from chorograph.cli.app import app
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import silent
-from chorograph.study.config import TransferConfig
-from chorograph.study.transfer_stage import evaluate_transfer
+from chorograph.verbs.evaluate.transfer import Settings, run
 
 SIDE = 12
 
@@ -45,8 +44,8 @@ def _board(path: Path, seed: int, slope: float, fingerprint: str = "f") -> Path:
 
 
 def _matrix(folder: Path, areas: list[Path]) -> pd.Series:
-    config = TransferConfig(areas, "rent", folder / "out", embeddings="colour", block_m=3000)
-    evaluate_transfer(config, silent)
+    config = Settings(areas=areas, indicator="rent", out=folder / "out", embeddings="colour", block_m=3000)
+    run(config, silent)
     frame = pd.read_csv(folder / "out" / "transfer.csv")
     return frame.set_index(["trained_on", "tested_on"])["r2"]
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chorograph.area.vector_tables import VectorTable, read_vector_table
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Embeddings:
     """Image-level vectors: `vectors` (n, dim) float32, one row for each of `image_ids`; `sha256` of each image.
 
@@ -28,6 +32,20 @@ class Embeddings:
     def dim(self) -> int:
         """The width of the vectors."""
         return int(self.vectors.shape[1])
+
+    def __len__(self) -> int:
+        """Return how many images have a vector."""
+        return len(self.image_ids)
+
+    def __repr__(self) -> str:
+        """Say of how many images, how wide, and by which model."""
+        return f"<Embeddings of {len(self)} images, {self.dim} wide, by {self.model}>"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the vectors as a table: a row an image, indexed by `image_id`, a column a dimension."""
+        import pandas as pd
+
+        return pd.DataFrame(self.vectors, index=pd.Index(self.image_ids, name="image_id"))
 
     def write(self, path: Path) -> Path:
         """Write the table atomically; `AreaError` where a vector is not finite."""

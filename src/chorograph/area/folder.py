@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -38,7 +39,7 @@ class Source:
     url: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Area:
     """A plain folder of Parquet tables and images; see `docs/conventions.md` for every column.
 
@@ -80,6 +81,16 @@ class Area:
             synthetic=bool(content.get("synthetic", False)),
             facts=content.get("facts", {}),
         )
+
+    def __repr__(self) -> str:
+        """Say what the area is called and how much it holds."""
+        held = ", ".join(f"{number:,} {name}" for name, number in self.sizes().items())
+        return f"<Area {self.title} at {self.path}: {held or 'empty'}>"
+
+    def _repr_html_(self) -> str:
+        """Show in a notebook what the area holds."""
+        rows = "".join(f"<tr><th>{escape(n)}</th><td>{number:,}</td></tr>" for n, number in self.sizes().items())
+        return f"<p>{escape(self.title)} ({escape(str(self.path))})</p><table>{rows}</table>"
 
     @cached_property
     def regions(self) -> gpd.GeoDataFrame:
@@ -133,9 +144,13 @@ class Area:
 
     def sizes(self) -> dict[str, int]:
         """Return the number of rows of every table that the folder holds, and of the images that are held."""
-        sizes = {name: len(self.read(name)) for name in TABLES if self.has(name)}
-        if "images" in sizes:
-            sizes["images held"] = int(self.images["uri"].notna().sum())
+        try:
+            sizes = {name: pq.read_metadata(self.table_path(name)).num_rows for name in TABLES if self.has(name)}
+            if "images" in sizes:
+                uris = pq.read_table(self.table_path("images"), columns=["uri"]).column("uri")
+                sizes["images held"] = len(uris) - uris.null_count
+        except (OSError, ValueError, KeyError) as error:
+            raise AreaError(f"{self.path}: a table cannot be read: {error}") from error
         return sizes
 
     def read(self, table: str) -> pd.DataFrame:

@@ -84,7 +84,9 @@ def show_outcome(verb: str, outcome: Outcome, as_json: bool) -> None:
     for reason, number in manifest.get("dropped", {}).items():
         _OUT.print(f"  left out, {reason}: {number:,}", markup=False)
     facts = manifest.get("facts", {})
-    if "rows" in facts:
+    if "r2" in facts:
+        _print_r2(facts["r2"])
+    elif "rows" in facts:
         _print_r2({name: {"": value} for name, value in facts["rows"].items()})
     else:
         for name, value in facts.items():

@@ -62,6 +62,11 @@ class Estimate:
     lower: float
     upper: float
 
+    @property
+    def bounded(self) -> bool:
+        """Whether there is an interval: with one group of rows there is none."""
+        return bool(np.isfinite(self.lower) and np.isfinite(self.upper))
+
     def as_list(self) -> list[float | None]:
         """Return [value, lower, upper] with null for NaN, as JSON holds it.
 

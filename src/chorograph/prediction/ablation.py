@@ -24,7 +24,7 @@ def ablate(
     rows = []
     for done, chosen in enumerate(subsets, start=1):
         run = cross_fit(Fused({name: fused.blocks[name] for name in chosen}), target, folds, make_probe)
-        rows.append((" + ".join(chosen), *scoring.r2(run)))
+        rows.append((" + ".join(chosen), *scoring.r2(run).as_list()))
         progress("ablation", done, len(subsets))
     frame = pd.DataFrame(rows, columns=["modalities", "r2", "lower", "upper"])
     return frame.sort_values("r2", ascending=False, ignore_index=True)

@@ -79,7 +79,7 @@ def cross_fit(
     fold[labelled] = folds.fold
     predicted, scale = np.full(target.shape, np.nan), np.full(target.shape, np.nan)
     basis = np.full(len(target), "", dtype=object)
-    jobs = [(_spread(train, labelled), _spread(test, labelled)) for _, train, test in folds]
+    jobs = [(spread(train, labelled), spread(test, labelled)) for _, train, test in folds]
     jobs.append((labelled, fold < 0))
     for done, (train, test) in enumerate(jobs, start=1):
         for names, rows in _by_pattern(fused, test):
@@ -102,23 +102,29 @@ def cross_fit_many(
     targets: Mapping[str, NDArray[np.float64]],
     folds_of: Callable[[NDArray[np.bool_]], Folds],
     make_probe: ProbeMaker,
+    progress: Progress = silent,
+    *,
+    together: bool | None = None,
 ) -> dict[str, Predictions]:
     """Predict many targets (each (n,), NaN where unlabelled), as `cross_fit` does one by one, but sooner.
 
     Targets labelled in the same rows share folds, and with a probe of many targets (ridge, boosting) also the pass
     over the features: what costs most, the decomposition of the training rows, is done once a fold. `folds_of` parts
-    the rows that are labelled. Other probes are fitted target by target.
+    the rows that are labelled. `together` says whether the probe takes many targets and treats each as if it were
+    alone; None: as its tags say.
     """
     found = {}
     masks = {name: np.isfinite(target) for name, target in targets.items()}
+    if together is None:
+        together = bool(get_tags(make_probe({}, _FEWEST_ROWS)).target_tags.multi_output)
     for mask in {mask.tobytes(): mask for mask in masks.values()}.values():
         names, folds = [name for name in targets if np.array_equal(masks[name], mask)], folds_of(mask)
-        if get_tags(make_probe({}, _FEWEST_ROWS)).target_tags.multi_output:
-            run = cross_fit(fused, np.stack([targets[name] for name in names], axis=1), folds, make_probe)
+        if together and len(names) > 1:
+            run = cross_fit(fused, np.stack([targets[name] for name in names], axis=1), folds, make_probe, progress)
             for column, name in enumerate(names):
                 found[name] = replace(run, predicted=run.predicted[:, column], scale=run.scale[:, column])
         else:
-            found.update({name: cross_fit(fused, targets[name], folds, make_probe) for name in names})
+            found.update({name: cross_fit(fused, targets[name], folds, make_probe, progress) for name in names})
     return {name: found[name] for name in targets}
 
 
@@ -147,8 +153,8 @@ def _has(fused: Fused, names: tuple[str, ...]) -> NDArray[np.bool_]:
     return np.asarray(fused.present[:, columns].all(1))
 
 
-def _spread(mask: NDArray[np.bool_], labelled: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Bring a mask over labelled rows to all rows."""
+def spread(mask: NDArray[np.bool_], labelled: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Bring a mask over the labelled rows to all rows, (n,)."""
     wide = np.zeros(len(labelled), dtype=bool)
     wide[labelled] = mask
     return wide

@@ -1,8 +1,8 @@
-"""The labels of a run: one indicator, as a share or rate where asked, as a logarithm where asked."""
+"""A question, and its labels: one indicator, as a share or rate where asked, on the scale that it is fitted on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,62 +11,77 @@ from numpy.typing import NDArray
 
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.stage import Ledger
+from chorograph.prediction.scales import Scale
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every region: an indicator, of which year, divided by another or not, on which scale.
+
+    `scale` is the name of a scale; `plus` is added before a logarithm. `need` says which end is need: low or high.
+    """
+
+    indicator: str
+    scale: str = "linear"
+    per: str | None = None
+    year: int | None = None
+    plus: float = 0.0
+    need: str = "low"
 
 
 @dataclass(frozen=True)
 class Labels:
     """Labels of n regions, NaN where there are none: `own` in `unit`, `fitted` in `fitted_unit`."""
 
-    own: NDArray[np.float64]
-    fitted: NDArray[np.float64]
+    own: Vector
+    fitted: Vector
     unit: str
-    fitted_unit: str
-    log: bool
-    plus: float = 0.0
+    scale: Scale = field(default_factory=Scale)
 
-    def to_own(self, fitted: NDArray[np.float64]) -> NDArray[np.float64]:
+    @property
+    def fitted_unit(self) -> str:
+        """The unit that the labels are fitted in."""
+        return self.scale.unit(self.unit)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """(n,) bool: which regions have a label."""
+        return np.isfinite(self.fitted)
+
+    def to_own(self, fitted: Vector) -> Vector:
         """Bring values from the fitted unit to the indicator's own (the exponential of a median, no smearing)."""
-        return np.exp(fitted) - self.plus if self.log else fitted
+        return self.scale.own(fitted)
 
 
-def read_labels(
-    area: Area,
-    indicator: str,
-    ledger: Ledger,
-    *,
-    log: bool = False,
-    per: str | None = None,
-    year: int | None = None,
-    plus: float = 0.0,
-) -> Labels:
-    """Read an indicator for every region of the area, in the order of `area.regions`; `plus` is added before `log`.
+def read_labels(area: Area, question: Question, ledger: Ledger) -> Labels:
+    """Read an indicator for every region of the area, in the order of `area.regions`.
 
     Raises `UnknownNameError` for a name that the area does not have, `InputError` where years are ambiguous or no
-    label is left. Under `log` values without a logarithm cannot be used: they are counted in the ledger.
+    label is left. Values that have no place on the scale cannot be used: they are counted in the ledger.
     """
-    values, unit = _values(area, indicator, year)
-    if per is not None:
-        base, base_unit = _values(area, per, year)
-        ledger.drop(f"label without a positive {per}", int((np.isfinite(values) & ~(base > 0)).sum()))
+    values, unit = _values(area, question.indicator, question.year)
+    if question.per is not None:
+        base, base_unit = _values(area, question.per, question.year)
+        ledger.drop(f"label without a positive {question.per}", int((np.isfinite(values) & ~(base > 0)).sum()))
         with np.errstate(divide="ignore", invalid="ignore"):
             values = np.where(base > 0, values / base, np.nan)
-        unit = f"share of {per}" if unit == base_unit else f"{unit} per {base_unit}"
-    fitted, fitted_unit = values, unit
-    if log:
-        unusable = np.isfinite(values) & (values + plus <= 0)
-        ledger.drop("label at or below zero, which has no logarithm", int(unusable.sum()))
-        values = np.where(unusable, np.nan, values)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            fitted, fitted_unit = np.log(values + plus), f"ln({plus:g} + {unit})" if plus else f"ln({unit})"
-    if not np.isfinite(fitted).any():
-        raise InputError(f"no region of {area.path} has a usable label for {indicator!r}")
-    return Labels(values, fitted, unit, fitted_unit, log, plus if log else 0.0)
+        unit = f"share of {question.per}" if unit == base_unit else f"{unit} per {base_unit}"
+    scale = Scale.of(question.scale, unit, question.plus)
+    unusable = scale.unusable(values)
+    ledger.drop(scale.reason, int(unusable.sum()))
+    own = np.where(unusable, np.nan, values)
+    labels = Labels(own, scale.fitted(own), unit, scale)
+    if not labels.known.any():
+        raise InputError(f"no region of {area.path} has a usable label for {question.indicator!r}")
+    return labels
 
 
-def _values(area: Area, indicator: str, year: int | None) -> tuple[NDArray[np.float64], str]:
+def _values(area: Area, indicator: str, year: int | None) -> tuple[Vector, str]:
     table = area.indicators
     if indicator not in set(table["indicator"]):
         raise UnknownNameError.of(f"indicator of {area.path}", indicator, table["indicator"].unique())

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorograph.metrics.decision import SHARES, cost_curve, decision_metrics
-from chorograph.metrics.regression import METRICS, BlockBootstrap, coverage
+from chorograph.metrics.regression import METRICS, BlockBootstrap, Estimate, Metric, coverage
 from chorograph.prediction.crossfit import Predictions
 from chorograph.prediction.intervals import Weigh, conformal_intervals
 from chorograph.prediction.labels import Labels
+from chorograph.prediction.scores import Row
 
 Vector = NDArray[np.float64]
 Interval = tuple[Vector, Vector]
@@ -43,8 +44,8 @@ class Scoring:
         )
         return self.labels.to_own(lower), self.labels.to_own(upper)
 
-    def score(self, run: Predictions) -> dict[str, Any]:
-        """Return the scores of one run, as a row of scores.json holds them."""
+    def score(self, run: Predictions, name: str, kind: str, meaning: str) -> Row:
+        """Return the scores of one run: of the model, or of a baseline."""
         blocks = self.groups[self.scored]
         fitted_target, fitted = self.labels.fitted[self.scored], run.predicted[self.scored]
         own_target, own = self.labels.own[self.scored], self.labels.to_own(fitted)
@@ -53,29 +54,27 @@ class Scoring:
         bounded = bool(np.isfinite(lower).all() and np.isfinite(upper).all())
         sign = 1.0 if self.neediest == "high" else -1.0
 
-        def estimates(metrics: Mapping[str, Any], target: Vector, predicted: Vector) -> dict[str, Any]:
-            return {n: self.bootstrap.estimate(m, target, predicted, blocks).as_list() for n, m in metrics.items()}
+        def estimates(metrics: Mapping[str, Metric], target: Vector, predicted: Vector) -> dict[str, Estimate | None]:
+            return {n: self.bootstrap.estimate(m, target, predicted, blocks) for n, m in metrics.items()}
 
-        return {
-            "n": int(self.scored.sum()),
-            "fitted": estimates(METRICS, fitted_target, fitted),
-            "own": estimates(METRICS, own_target, own),
-            "decision": estimates(decision_metrics(), sign * fitted_target, sign * fitted),
-            "cost_curve": [
-                [round(value, 4) for value in point]
-                for point in cost_curve(sign * fitted_target, sign * fitted, SHARES[-1])
-            ],
-            "coverage": self.bootstrap.estimate(coverage, inside, inside, blocks).as_list() if bounded else None,
-            "mean_width": float(np.mean(upper - lower)) if bounded else None,
-        }
+        curve = cost_curve(sign * fitted_target, sign * fitted, SHARES[-1])
+        return Row(
+            name,
+            kind,
+            meaning,
+            int(self.scored.sum()),
+            estimates(METRICS, fitted_target, fitted),
+            estimates(METRICS, own_target, own),
+            self.bootstrap.estimate(coverage, inside, inside, blocks) if bounded else None,
+            float(np.mean(upper - lower)) if bounded else None,
+            estimates(decision_metrics(), sign * fitted_target, sign * fitted),
+            tuple((round(served, 4), round(found, 4)) for served, found in curve),
+        )
 
-    def r2(self, run: Predictions) -> list[float | None]:
+    def r2(self, run: Predictions) -> Estimate:
         """Return R2 in the fitted unit with its interval."""
         rows = self.scored
-        estimate = self.bootstrap.estimate(
-            METRICS["r2"], self.labels.fitted[rows], run.predicted[rows], self.groups[rows]
-        )
-        return estimate.as_list()
+        return self.bootstrap.estimate(METRICS["r2"], self.labels.fitted[rows], run.predicted[rows], self.groups[rows])
 
     def by_place(self, run: Predictions, places: NDArray[np.object_]) -> list[dict[str, Any]]:
         """Return coverage and mean width of the intervals in each place (block or group) that has scored regions."""
@@ -91,19 +90,3 @@ class Scoring:
             for place in np.unique(places[self.scored].astype(str))
             if (rows := self.scored & (places.astype(str) == place)).any()
         ]
-
-
-def attainable_row(value: float) -> dict[str, Any]:
-    """Return the row of what anybody could reach, which no region was predicted for."""
-    nothing: list[float | None] = [None, None, None]
-    blank = dict.fromkeys(METRICS, nothing)
-    return {
-        "name": "attainable",
-        "kind": "attainable",
-        "meaning": "1 - known noise variance / variance of the labels: what a perfect reader of the city would reach",
-        "n": None,
-        "fitted": {**blank, "r2": [round(value, 6), None, None]},
-        "own": blank,
-        "coverage": None,
-        "mean_width": None,
-    }

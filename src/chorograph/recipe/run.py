@@ -14,6 +14,8 @@ from chorograph.ground.files import atomic_path, read_json
 from chorograph.ground.recipe_file import fill, read_recipe_file
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import Outcome, Progress
+from chorograph.prediction.profile import read_scores
+from chorograph.prediction.scores import Scores
 from chorograph.verbs.table import get_verb
 from chorograph.verbs.verb import Verb
 
@@ -67,7 +69,7 @@ def run_recipe(
     """
     with atomic_path(out / "recipe.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(recipe.resolved, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    table: dict[tuple[str, str], dict[str, float]] = {}
+    table: dict[tuple[str, str], dict[str, float | None]] = {}
     report: str | None = None
     for verb, config in recipe.stages:
         outcome = verb(config, progress)
@@ -82,23 +84,29 @@ def run_recipe(
     return {"r2": ordered, "report": report, "expects": [_compare(expected) for expected in recipe.expects]}
 
 
-def _enter(table: dict[tuple[str, str], dict[str, float]], config: Any) -> None:
+def _enter(table: dict[tuple[str, str], dict[str, float | None]], config: Any) -> None:
     """Enter R2 of a run's model and baselines, by (kind, name) and indicator; of equal ones, the first run's stays."""
-    scores = read_json(config.out / "scores.json")
-    for row in scores["rows"]:
-        name = row["name"]
-        if row["kind"] == "model" and scores["embeddings"]:
-            name += f", {Path(scores['embeddings']).name}"
-        if row["kind"] == "model" and scores["split"].get("buffer_m"):
-            name += f", buffer {scores['split']['buffer_m'] / 1000:g} km"
-        table.setdefault((row["kind"], name), {}).setdefault(scores["indicator"], row["fitted"]["r2"][0])
+    for indicator, scores in _scores(config.out).items():
+        for row in scores.rows:
+            name = row.name
+            if row.kind == "model" and scores.embeddings:
+                name += f", {Path(scores.embeddings).name}"
+            if row.kind == "model" and scores.split.get("buffer_m"):
+                name += f", buffer {scores.split['buffer_m'] / 1000:g} km"
+            r2 = row.fitted["r2"]
+            table.setdefault((row.kind, name), {}).setdefault(indicator, r2.as_list()[0] if r2 else None)
+
+
+def _scores(run: Path) -> dict[str, Scores]:
+    return read_scores(read_json(run / "scores.json"), str(run / "scores.json"))
 
 
 def _compare(expected: Mapping[str, Any]) -> dict[str, Any]:
     """Set a published number beside ours, where its run exists; never a reason to fail."""
     try:
-        scores = read_json(Path(expected["run"]) / "scores.json")
-        reached = scores["rows"][0]["fitted"][expected["metric"]][0]
-    except (InputError, KeyError, IndexError):
+        scores = next(iter(_scores(Path(expected["run"])).values()))
+        estimate = scores.model.fitted[expected["metric"]]
+        reached = None if estimate is None else estimate.as_list()[0]
+    except (InputError, KeyError):
         reached = None
     return {**expected, "reached": reached}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +26,10 @@ from bokeh.models.annotations import Legend, LegendItem, Span, Whisker
 from bokeh.models.renderers import DataRenderer
 from bokeh.plotting import figure
 
+from chorograph.prediction.scores import Row
 from chorograph.reporting.maps import TOOLTIPS
 from chorograph.reporting.numbers import log_ticks, tick_labels, ticks
-from chorograph.reporting.run import Row, Run
+from chorograph.reporting.run import Run, axis_unit
 
 _INSIDE, _OUTSIDE = "#2166ac", "#d95f02"
 _COLOURS = {"model": "#2166ac", "baseline": "#7a8590", "attainable": "#1b7837"}
@@ -49,7 +49,7 @@ class Parity:
 
 def parity(run: Run, source: ColumnDataSource, *, width: int = 500, height: int = 430) -> Parity:
     """Plot predicted against true values of the held-out regions, with intervals and the line of equality."""
-    log, unit = run.scores.log, run.scores.axis_unit
+    log, unit = run.scores.log, axis_unit(run.scores)
     truth, predicted = (np.asarray(source.data[name], dtype=float) for name in ("truth", "prediction"))
     lower, upper = (np.asarray(source.data[name], dtype=float) for name in ("lower", "upper"))
     scored = run.scored.to_numpy()
@@ -100,7 +100,7 @@ def r2_chart(rows: list[Row], *, width: int = 600) -> figure:
     scored = [(row, estimate) for row in rows if (estimate := row.fitted["r2"]) is not None]
     # Narrow enough to leave most of the width to the scale.
     names = [textwrap.fill(row.name, 24) for row, _ in scored]
-    worst = min([estimate.value if estimate.lower is None else estimate.lower for _, estimate in scored] + [0.0])
+    worst = min([estimate.value if not estimate.bounded else estimate.lower for _, estimate in scored] + [0.0])
     floor = max(worst, _R2_FLOOR)
     plot = figure(
         width=width, height=min(90 + 52 * len(names), 470),
@@ -117,8 +117,8 @@ def r2_chart(rows: list[Row], *, width: int = 600) -> figure:
         {
             "name": names,
             "value": [max(estimate.value, floor) for _, estimate in scored],
-            "lower": [max(_or(estimate.lower, estimate.value), floor) for _, estimate in scored],
-            "upper": [max(_or(estimate.upper, estimate.value), floor) for _, estimate in scored],
+            "lower": [max(estimate.lower if estimate.bounded else estimate.value, floor) for _, estimate in scored],
+            "upper": [max(estimate.upper if estimate.bounded else estimate.value, floor) for _, estimate in scored],
             "colour": [_COLOURS.get(row.kind, _COLOURS["baseline"]) for row, _ in scored],
             "text": [f"{estimate.value:.2f}".replace("-", "−") for _, estimate in scored],
         }
@@ -166,7 +166,3 @@ def style(plot: figure) -> None:
     plot.axis.major_label_text_color = "#1b2733"
     plot.axis.minor_tick_line_color = None
     plot.axis.axis_line_color = "#8a949e"
-
-
-def _or(value: float | None, otherwise: float) -> float:
-    return otherwise if value is None or not math.isfinite(value) else value

@@ -12,9 +12,10 @@ from bokeh.models.annotations import Legend, LegendItem
 from bokeh.plotting import figure
 
 from chorograph.ground.errors import InputError
+from chorograph.prediction.scores import Row
 from chorograph.reporting.charts import style
 from chorograph.reporting.numbers import plain
-from chorograph.reporting.run import Row, Run
+from chorograph.reporting.run import Run
 
 #: The share of regions that the cost curve counts as needy (`chorograph.metrics.decision.SHARES`).
 _NEEDY = 0.2
@@ -100,7 +101,7 @@ def _found(row: Row) -> str:
     if estimate is None:
         return "–"
     share = f"{plain(100 * estimate.value, 0)} %"
-    if estimate.lower is None or estimate.upper is None:
+    if not estimate.bounded:
         return share
     return f"{share} ({plain(100 * estimate.lower, 0)} to {plain(100 * estimate.upper, 0)})"
 

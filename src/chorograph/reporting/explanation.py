@@ -13,7 +13,7 @@ from PIL import Image
 
 from chorograph.area.images import open_image
 from chorograph.ground.errors import ImageError, InputError
-from chorograph.ground.files import read_json, sha256_file, within
+from chorograph.ground.files import read_json, sha256_file, slug, within
 from chorograph.reporting.numbers import Quantity, plain
 from chorograph.reporting.run import Run
 
@@ -60,7 +60,9 @@ def read_explanation(run: Run, quantity: Quantity) -> tuple[Explanation | None, 
     One that was made from other predictions than the folder now holds is left out. Raises `InputError` naming the file
     that is damaged.
     """
-    folder = run.path / FOLDER
+    folder = run.path / FOLDER / slug(run.scores.indicator)
+    if not folder.is_dir():
+        folder = run.path / FOLDER  # where runs of one indicator were explained by an earlier version
     path = folder / "explanation.json"
     if not path.is_file():
         return None, ""

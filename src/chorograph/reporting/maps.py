@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 from chorograph.area.middle import equal_area
 from chorograph.reporting.numbers import Quantity, log_ticks, percent, robust_range, tick_labels, ticks
-from chorograph.reporting.run import Run
+from chorograph.reporting.run import Run, axis_unit
 
 #: Width of a map's frame in CSS pixels: two beside each other on a laptop of 1366 px.
 FRAME_WIDTH = 556
@@ -237,7 +237,7 @@ def _fit(box: tuple[float, float, float, float], aspect: float) -> tuple[float, 
 
 def _scales(run: Run, source: ColumnDataSource) -> dict[str, _Scale]:
     data = {name: np.asarray(source.data[name], dtype=float) for name in ("prediction", "truth", "residual", "width")}
-    log, unit = run.scores.log, run.scores.axis_unit
+    log, unit = run.scores.log, axis_unit(run.scores)
     values = _value_scale(np.concatenate([data["prediction"], data["truth"]]), Viridis256, unit, log=log)
     return {
         "prediction": values,

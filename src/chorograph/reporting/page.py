@@ -19,12 +19,14 @@ from markupsafe import Markup
 
 from chorograph.area.splits import LEAKY
 from chorograph.ground.files import atomic_path
+from chorograph.metrics.regression import Estimate
+from chorograph.prediction.scores import Row, Scores
 from chorograph.reporting.charts import parity, r2_chart
 from chorograph.reporting.decisions import ablation, reached, suggestions
 from chorograph.reporting.explanation import read_explanation
 from chorograph.reporting.maps import Maps, draw_maps, region_source, shapes
 from chorograph.reporting.numbers import NBSP, ROBUST, Quantity, plain
-from chorograph.reporting.run import Estimate, Row, Run, Scores, read_run
+from chorograph.reporting.run import Run, axis_unit, fitted_unit, read_run, short_unit
 from chorograph.reporting.tiles import Gallery, sample_tiles
 from chorograph.reporting.wording import (
     distance,
@@ -44,14 +46,14 @@ _MAP_TITLES = {
 }
 
 
-def write_report(run: Path, out: Path | None = None) -> Path:
-    """Write the report of the run folder `run` as one HTML file (default `run/report.html`); returns where.
+def write_report(run: Path, out: Path | None = None, indicator: str | None = None) -> Path:
+    """Write the report of an indicator (the first) of the run folder `run` (default `run/report.html`); returns where.
 
     Raises `InputError` naming the file of the run folder that is missing or damaged. An area that has moved costs the
     report its names, tiles and sources, and the page says so.
     """
     run, out = Path(run), Path(out) if out is not None else Path(run) / "report.html"
-    html = render(read_run(run))
+    html = render(read_run(run, indicator))
     with atomic_path(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return out
@@ -61,7 +63,7 @@ def render(run: Run) -> str:
     """Return the page of a run: every text that comes from data is escaped."""
     scores, frame = run.scores, run.frame
     values = np.concatenate([frame["target"].to_numpy(float), frame["predicted"].to_numpy(float)])
-    quantity = Quantity.of(values, scores.short_unit)
+    quantity = Quantity.of(values, short_unit(scores))
     notes = list(run.notes)
     outlines = shapes(frame) if frame.geometry.notna().any() else None
     if outlines is None:
@@ -81,7 +83,9 @@ def render(run: Run) -> str:
     context = {
         "title": indicator_title(scores),
         "place": run.area.title if run.area else "",
-        "unit": f"as a {scores.unit}" if scores.unit and not scores.short_unit else scores.unit and f"in {scores.unit}",
+        "unit": f"as a {scores.unit}"
+        if scores.unit and not short_unit(scores)
+        else scores.unit and f"in {scores.unit}",
         "synthetic": run.area is not None and run.area.synthetic,
         "leaky": LEAKY if scores.leaky else "",
         "level": plain(100 * scores.level, 1).removesuffix(".0"),
@@ -162,7 +166,7 @@ def _map_notes(run: Run, maps: Maps) -> list[str]:
 
 def _table(scores: Scores, rows: list[Row], quantity: Quantity) -> dict[str, Any]:
     """Lay out the scores: in the own unit always, in the fitted one beside it where that is another."""
-    own, fitted = scores.axis_unit, scores.fitted_unit or "fitted unit"
+    own, fitted = axis_unit(scores), fitted_unit(scores)
     shares = Quantity("", 2)
     small = Quantity("", max(quantity.decimals, 0)) if not scores.log else Quantity("", 3)
     errors = Quantity("", quantity.decimals)
@@ -196,8 +200,8 @@ def _table(scores: Scores, rows: list[Row], quantity: Quantity) -> dict[str, Any
 def _cell(estimate: Estimate | None, unit: Quantity, scale: float = 1.0) -> tuple[str, str]:
     if estimate is None:
         return "–", ""
-    ends = (estimate.lower, estimate.upper)
-    interval = "" if None in ends else " to ".join(unit.number(scale * float(end or 0.0)) for end in ends)
+    ends = (estimate.lower, estimate.upper) if estimate.bounded else ()
+    interval = " to ".join(unit.number(scale * end) for end in ends)
     return unit.number(scale * estimate.value), interval
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,85 +13,12 @@ import numpy as np
 import pandas as pd
 
 from chorograph.area.folder import CRS, Area
-from chorograph.ground.errors import AreaError, InputError
+from chorograph.ground.errors import AreaError, InputError, UnknownNameError
 from chorograph.ground.files import read_json
+from chorograph.prediction.profile import read_scores
+from chorograph.prediction.scores import Scores
 
 _COLUMNS = ("region_id", "indicator", "fold", "target", "predicted", "lower", "upper")
-_METRICS = ("r2", "rmse", "mae", "spearman")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A score with its 95 % block-bootstrap interval; the ends are `None` where none was computed."""
-
-    value: float
-    lower: float | None = None
-    upper: float | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one model or baseline scored: `fitted` in the unit it was fitted in, `own` in the indicator's own.
-
-    `n` is `None` for the attainable score, which no region was predicted for.
-    """
-
-    name: str
-    kind: str
-    meaning: str
-    n: int | None
-    fitted: Mapping[str, Estimate | None]
-    own: Mapping[str, Estimate | None]
-    coverage: Estimate | None
-    mean_width: float | None
-    decision: Mapping[str, Estimate | None] = field(default_factory=dict)
-    cost_curve: tuple[tuple[float, float], ...] = ()
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The content of `scores.json`."""
-
-    indicator: str
-    unit: str
-    fitted_unit: str
-    log: bool
-    per: str | None
-    level: float
-    leaky: bool
-    split: Mapping[str, Any]
-    counts: Mapping[str, Any]
-    dropped: Mapping[str, Any]
-    rows: tuple[Row, ...]
-    warnings: tuple[str, ...]
-    neediest: str = "low"
-    repeats: tuple[float, ...] = ()
-
-    @property
-    def short_unit(self) -> str:
-        """The unit as it stands behind a number: nothing for a share, which needs none."""
-        return "" if self.unit.startswith("share of ") else self.unit
-
-    @property
-    def axis_unit(self) -> str:
-        """The unit as it stands on an axis."""
-        return self.unit or "unit not stated"
-
-    @property
-    def model(self) -> Row:
-        """The model that made the predictions: the first row of that kind."""
-        return next(row for row in self.rows if row.kind == "model")
-
-    @property
-    def best_baseline(self) -> Row | None:
-        """The baseline with the highest R2 in the fitted unit, or `None` where none was scored."""
-        scored = [row for row in self.rows if row.kind == "baseline" and row.fitted["r2"] is not None]
-        return max(scored, key=fitted_r2, default=None)
-
-    @property
-    def attainable(self) -> Row | None:
-        """The best that any model could reach, known only where the data is synthetic."""
-        return next((row for row in self.rows if row.kind == "attainable"), None)
 
 
 @dataclass(frozen=True)
@@ -123,24 +49,21 @@ class Run:
         return scored
 
 
-def fitted_r2(row: Row) -> float:
-    """Return a row's R2 in the fitted unit, minus infinity where it has none: a key to sort by."""
-    estimate = row.fitted["r2"]
-    return -math.inf if estimate is None else estimate.value
+def read_run(path: Path, indicator: str | None = None) -> Run:
+    """Read the run folder at `path` and, through its manifest, the area; its first indicator, or `indicator`.
 
-
-def read_run(path: Path) -> Run:
-    """Read the run folder at `path` and, through its manifest, the area.
-
-    Raises `InputError` naming a file that is missing or damaged. An area that has moved is no error: the report can be
-    drawn without it, and `notes` says what is lost.
+    Raises `UnknownNameError` for an indicator that the run does not have, `InputError` naming a file that is missing or
+    damaged. An area that has moved is no error: the report can be drawn without it, and `notes` says what is lost.
     """
     if not path.is_dir():
         raise InputError(f"{path} is not a run folder; make one with `chorograph predict AREA ... --out {path}`")
     for name in ("predictions.parquet", "scores.json", "manifest.json"):
         if not (path / name).is_file():
             raise InputError(f"{path / name} is missing; run `chorograph predict AREA ... --out {path}` again")
-    scores = read_scores(path / "scores.json")
+    held = read_scores(read_json(path / "scores.json"), str(path / "scores.json"))
+    if indicator is not None and indicator not in held:
+        raise UnknownNameError.of(f"indicator of {path}", indicator, held)
+    scores = held[indicator or next(iter(held))]
     manifest = read_json(path / "manifest.json")
     if not isinstance(manifest, dict) or not isinstance(manifest.get("config", {}), dict):
         raise InputError(f"{path / 'manifest.json'} is not the manifest of a stage; run `chorograph predict` again")
@@ -149,64 +72,25 @@ def read_run(path: Path) -> Run:
     return Run(path, _with_names(frame, area), scores, manifest, area, tuple(notes))
 
 
-def read_scores(path: Path) -> Scores:
-    """Read and check `scores.json`; `InputError` naming the file and what is wrong with it."""
-    content = read_json(path)
-    try:
-        scores = Scores(
-            indicator=str(content["indicator"]),
-            unit=_stated(content["unit"]),
-            fitted_unit=_stated(content["fitted_unit"]),
-            log=bool(content["log"]),
-            per=content["per"],
-            level=float(content["level"]),
-            leaky=bool(content["leaky"]),
-            split=dict(content["split"]),
-            counts=dict(content["counts"]),
-            dropped=dict(content.get("dropped", {})),
-            rows=tuple(_row(row) for row in content["rows"]),
-            warnings=tuple(str(warning) for warning in content["warnings"]),
-            neediest=str(content.get("neediest", "low")),
-            repeats=tuple(float(value) for value in content.get("repeats", ()) if value is not None),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise InputError(f"{path} does not hold the scores of a run: {what}; run `chorograph predict` again") from error
-    if not any(row.kind == "model" for row in scores.rows):
-        raise InputError(f"{path} holds no row of kind 'model'; run `chorograph predict` again")
-    return scores
+def short_unit(scores: Scores) -> str:
+    """Return the unit as it stands behind a number: nothing for a share, which needs none."""
+    unit = _stated(scores.unit)
+    return "" if unit.startswith("share of ") else unit
 
 
-def _stated(unit: Any) -> str:
-    """Return a unit as it may be written: `acquire` calls one that nobody gave "unstated"."""
-    return "" if unit in (None, "unstated") else str(unit).replace("ln(unstated)", "ln")
+def axis_unit(scores: Scores) -> str:
+    """Return the unit as it stands on an axis."""
+    return _stated(scores.unit) or "unit not stated"
 
 
-def _row(content: Mapping[str, Any]) -> Row:
-    return Row(
-        name=str(content["name"]),
-        kind=str(content["kind"]),
-        meaning=str(content.get("meaning") or ""),
-        n=None if content["n"] is None else int(content["n"]),
-        fitted={metric: _estimate(content["fitted"].get(metric)) for metric in _METRICS},
-        own={metric: _estimate(content["own"].get(metric)) for metric in _METRICS},
-        coverage=_estimate(content.get("coverage")),
-        mean_width=_finite(content.get("mean_width")),
-        decision={name: _estimate(triple) for name, triple in content.get("decision", {}).items()},
-        cost_curve=tuple((float(served), float(found)) for served, found in content.get("cost_curve", ())),
-    )
+def fitted_unit(scores: Scores) -> str:
+    """Return the unit that was fitted in, as it stands above a column."""
+    return _stated(scores.fitted_unit) or "fitted unit"
 
 
-def _estimate(triple: Any) -> Estimate | None:
-    """Turn `[value, lower, upper]` into an estimate; a constant prediction has no Spearman, hence `None`."""
-    if triple is None:
-        return None
-    value, lower, upper = (_finite(number) for number in triple)
-    return None if value is None else Estimate(value, lower, upper)
-
-
-def _finite(number: Any) -> float | None:
-    return float(number) if number is not None and math.isfinite(number) else None
+def _stated(unit: str) -> str:
+    """Return a unit as it may be written: one that nobody gave is called "unstated" in an area."""
+    return "" if unit == "unstated" else unit.replace("ln(unstated)", "ln")
 
 
 def _read_predictions(path: Path, indicator: str) -> gpd.GeoDataFrame:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from chorograph.area.folder import Area
 from chorograph.ground.errors import ChorographError, ImageError
-from chorograph.reporting.run import Run
+from chorograph.reporting.run import Run, short_unit
 
 REGIONS = 3
 TILES = 4
@@ -63,7 +63,7 @@ def sample_tiles(run: Run) -> Gallery:
     )
     error = np.where(run.scored.to_numpy() & shown, np.abs(predicted - truth), np.nan)
     width = np.where(shown, upper - lower, np.nan)
-    measure = "as a ratio of the truth" if log else f"in {run.scores.short_unit}" if run.scores.short_unit else ""
+    measure = "as a ratio of the truth" if log else f"in {short_unit(run.scores)}" if short_unit(run.scores) else ""
     chosen = [
         ("Best", f"smallest error {measure}", _first(error)),
         ("Worst", f"largest error {measure}", _first(-error)),

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from chorograph.prediction.scores import Row, Scores
 from chorograph.reporting.numbers import NBSP, Quantity, percent, plain
-from chorograph.reporting.run import Row, Run, Scores, fitted_r2
+from chorograph.reporting.run import Run, short_unit
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ def indicator_title(scores: Scores) -> str:
     text = " ".join(words) or scores.indicator
     title = text[0].upper() + text[1:]
     # The unit of a share names what it is a share of.
-    return f"{title} per {scores.per.replace('_', ' ')}" if scores.per and scores.short_unit else title
+    return f"{title} per {scores.per.replace('_', ' ')}" if scores.per and short_unit(scores) else title
 
 
 def headline(scores: Scores, quantity: Quantity) -> str:
@@ -60,20 +61,20 @@ def verdict(scores: Scores, quantity: Quantity) -> Verdict:
     r2 = model.fitted["r2"]
     if best is None or r2 is None:
         return Verdict("unclear", "There is no baseline to compare with: a score alone says little.")
-    rival = fitted_r2(best)
+    rival = best.r2
     against = f"R² {plain(r2.value, 2)} against {plain(rival, 2)} for {best.name}"
     if r2.value <= rival:
         return Verdict(
             "bad", f"Does not beat the best baseline: {against}. Use that baseline, or read the maps with this in mind."
         )
-    within = r2.lower is not None and r2.lower <= rival
+    within = r2.bounded and r2.lower <= rival
     if within:
         text = (
             f"Ahead of the best baseline, but not by more than chance could give: {against}, which lies inside the "
             f"model's own 95{NBSP}% interval."
         )
     else:
-        where = f", which lies below the model's 95{NBSP}% interval" if r2.lower is not None else ""
+        where = f", which lies below the model's 95{NBSP}% interval" if r2.bounded else ""
         text = f"Beats the best baseline: {against}{where}."
     mae, rival_mae = model.own["mae"], best.own["mae"]
     if mae and rival_mae and mae.value > rival_mae.value:
@@ -88,7 +89,7 @@ def verdict(scores: Scores, quantity: Quantity) -> Verdict:
 
 def sorted_rows(scores: Scores) -> list[Row]:
     """Order the rows for reading: the attainable score first, then models and baselines together from the best down."""
-    return sorted(scores.rows, key=lambda row: (row.kind != "attainable", -fitted_r2(row)))
+    return sorted(scores.rows, key=lambda row: (row.kind != "attainable", -row.r2))
 
 
 def split_text(split: Mapping[str, Any]) -> str:
@@ -133,7 +134,7 @@ def interval_text(run: Run) -> str:
     if coverage is None:
         return text + " How often they did was not measured."
     text += f" Measured on held-out regions they contained {percent(coverage.value, 1)}"
-    if coverage.lower is not None and coverage.upper is not None:
+    if coverage.bounded:
         text += f" (95{NBSP}% block-bootstrap interval {percent(coverage.lower)} to {percent(coverage.upper)})"
         if coverage.upper < scores.level:
             text += ": too few, so read them as too narrow"

@@ -34,9 +34,9 @@ from chorograph.study.attribution import (
     telling_tiles,
     tile_influence,
 )
-from chorograph.study.config import ExplainConfig
 from chorograph.study.finished_run import FinishedRun, check_same, redrawn, take_up
 from chorograph.study.overlay import overlay, with_places, write_png, write_tiles
+from chorograph.study.settings import ExplainSettings
 
 #: What is looked for where no file of concepts is given: things that can be seen from above.
 CONCEPTS = (
@@ -57,15 +57,22 @@ class View:
 
 
 def explain_run(
-    area: Area, asked: Mapping[str, Any], config: ExplainConfig, out: Path, ledger: Ledger, progress: Progress
+    area: Area,
+    asked: Mapping[str, Any],
+    run: Path,
+    indicator: str,
+    config: ExplainSettings,
+    out: Path,
+    ledger: Ledger,
+    progress: Progress,
 ) -> list[Path]:
-    """Explain a run, whose configuration was `asked`; write tables, layer, overlays and summary to `out`, return them.
+    """Explain one indicator of a run, whose configuration was `asked`: tables, layer, overlays and summary in `out`.
 
     Raises `InputError` where the run looked at no imagery, or where area or vectors are not what they were then.
     """
-    finished = take_up(area, asked, config.run, config.device)
+    finished = take_up(area, asked, run, indicator, config.device)
     model = finished.fit()
-    check_same(finished, model, config.run)
+    check_same(finished, model, run)
     fitted = tile_influence(model, finished.tiles)
     own = tile_influence(model, finished.tiles, finished.labels.to_own)
     rows = telling_tiles(fitted, finished.tiles.region, config.tiles) or _single_tiles(finished, model, config.tiles)
@@ -89,7 +96,7 @@ def explain_run(
         note = f"{finished.encoder.name} has no text tower, so no word can be compared with its images."
     sanity = judge(true, views, concepts, config.seed)
     ledger.facts["sanity"] = sanity["verdict"]
-    return _write(finished, true, own, rows, concepts, note, sanity, config, out, ledger)
+    return _write(finished, true, own, rows, concepts, note, sanity, config.grid, run, out, ledger)
 
 
 def read_concepts(path: Path | None) -> list[str]:
@@ -187,7 +194,7 @@ def _halves(finished: FinishedRun, look: Any, seed: int) -> Iterator[View]:
         yield look(finished, finished.fit(keep=keep))
 
 
-def _permuted(finished: FinishedRun, look: Any, config: ExplainConfig, progress: Progress) -> Iterator[View]:
+def _permuted(finished: FinishedRun, look: Any, config: ExplainSettings, progress: Progress) -> Iterator[View]:
     labelled = np.flatnonzero(np.isfinite(finished.labels.fitted))
     for draw in range(config.draws):
         target = finished.labels.fitted.copy()
@@ -256,7 +263,8 @@ def _write(
     concepts: pd.DataFrame | None,
     note: str | None,
     sanity: dict[str, Any],
-    config: ExplainConfig,
+    grid: int,
+    run: Path,
     out: Path,
     ledger: Ledger,
 ) -> list[Path]:
@@ -277,7 +285,7 @@ def _write(
     for row, effects in zip(rows, true.effects, strict=True):
         region = int(finished.tiles.region[row])
         name = f"{slug(f'{region_ids[region]}_{finished.image_ids[row]}')}.png"
-        cells = effects.reshape(config.grid, config.grid)
+        cells = effects.reshape(grid, grid)
         files.append(write_png(out / "occlusion" / name, overlay(finished.read(row), cells)))
         predicted = finished.labels.to_own(np.array([finished.predicted(true.model, region)]))
         shown.append(
@@ -297,13 +305,13 @@ def _write(
     write_json(
         out / "explanation.json",
         {
-            "predictions_sha256": sha256_file(config.run / "predictions.parquet"),
-            "indicator": finished.config.indicator,
+            "predictions_sha256": sha256_file(run / "predictions.parquet"),
+            "indicator": finished.task.question.indicator,
             "unit": finished.labels.unit,
             "fitted_unit": finished.labels.fitted_unit,
-            "model": f"{finished.config.probe} on {' + '.join(finished.fused.blocks)}",
+            "model": f"{finished.settings.probe} on {' + '.join(finished.task.fused.blocks)}",
             "encoder": finished.encoder.name,
-            "grid": config.grid,
+            "grid": grid,
             "counts": ledger.counts,
             "dropped": dict(ledger.dropped),
             "median_influence": _number(float(np.median(np.abs(own[np.isfinite(own)])))) if len(places) else None,

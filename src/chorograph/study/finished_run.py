@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,16 @@ from safetensors.numpy import load_file
 
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
-from chorograph.area.splits import Folds, duplicate_groups
-from chorograph.ground.errors import ImageError, InputError
+from chorograph.ground.errors import ImageError, InputError, UnknownNameError
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import Ledger, Progress
 from chorograph.models.encoders.protocols import FittedEncoder, ImageEncoder
 from chorograph.models.encoders.registry import load_encoder, parts_of, resolve
-from chorograph.prediction.config import PredictConfig
-from chorograph.prediction.crossfit import Fused
-from chorograph.prediction.labels import Labels, read_labels
-from chorograph.prediction.run import make_split, probe_maker, read_modalities
+from chorograph.prediction.features import Features, read_features
+from chorograph.prediction.fits import model_maker
+from chorograph.prediction.labels import Labels
+from chorograph.prediction.settings import PredictionSettings
+from chorograph.prediction.task import Task, build_task, make_question, make_split
 from chorograph.study.attribution import HeldOutModel, PooledTiles, Vector, fit_held_out, own_share, pool
 
 #: Added to the seed of re-drawn weights: a training's seed also drew the weights that it began with.
@@ -35,27 +35,35 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run as one encoder sees it.
+    """A run's task as one encoder sees it.
 
-    `image_ids` (t,) and `uris` (t,) of the tiles; `groups` (n,): the blocks of labelled regions, one of its own for
-    each other region.
+    `settings` are the run's. `image_ids` (t,) and `uris` (t,) of the tiles; `groups` (n,): the blocks of labelled
+    regions, one of its own for each other region.
     """
 
-    area: Area
-    config: PredictConfig
-    labels: Labels
-    folds: Folds
-    fused: Fused
+    task: Task
+    settings: PredictionSettings
     tiles: PooledTiles
     image_ids: NDArray[np.object_]
     uris: NDArray[np.object_]
     groups: NDArray[np.int64]
     encoder: ImageEncoder
 
+    @property
+    def area(self) -> Area:
+        """The area of the run."""
+        return self.task.area
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of the run."""
+        return self.task.labels
+
     def fit(self, target: Vector | None = None, keep: NDArray[np.bool_] | None = None) -> HeldOutModel:
         """Fit the run's probes again; to other labels (n,), or on the regions of `keep` (n,) alone, where given."""
         labels = self.labels.fitted if target is None else target
-        return fit_held_out(self.fused, labels, self.folds, probe_maker(self.config), keep=keep)
+        maker = model_maker(self.settings)
+        return fit_held_out(self.task.fused, labels, self.task.folds, maker, keep=keep)
 
     def predicted(self, model: HeldOutModel, region: int) -> float:
         """Return what the model says of a region as it is, in the fitted unit."""
@@ -71,9 +79,10 @@ class FinishedRun:
         vectors = np.concatenate(parts)
         unhashed = np.full(len(vectors), "", dtype=object)
         embeddings = Embeddings(encoder.name, encoder.fingerprint, self.image_ids, unhashed, vectors)
-        fused = _features(self.area, embeddings, self.config, tuple(self.fused.blocks))
+        features = _features(self.area, embeddings, self.settings)
+        task = replace(self.task, features=features, fused=features.fused(",".join(self.task.fused.blocks)))
         tiles = replace(self.tiles, vectors=vectors.astype(np.float64))
-        return replace(self, fused=fused, tiles=tiles, encoder=encoder)
+        return replace(self, task=task, tiles=tiles, encoder=encoder)
 
     def read(self, row: int) -> NDArray[np.uint8]:
         """Return the pixels of the tile in `row`."""
@@ -85,37 +94,30 @@ class FinishedRun:
             ) from None
 
 
-def take_up(area: Area, asked: Mapping[str, Any], run: Path, device: str) -> FinishedRun:
-    """Read what the run in the folder `run` was made from; `asked` is the configuration in its manifest.
+def take_up(area: Area, asked: Mapping[str, Any], run: Path, indicator: str, device: str) -> FinishedRun:
+    """Read what one indicator of the run in the folder `run` was predicted from; `asked` is its manifest's config.
 
     Raises `InputError` where the run used no imagery, or the encoder is not the one that made its vectors.
     """
-    config = configure(PredictConfig, asked, where=str(run / "manifest.json"))
-    embeddings = Embeddings.read(area.embeddings_path(resolve(config.embeddings)))
-    frame = gpd.read_parquet(run / "predictions.parquet")
+    settings = run_settings(asked, str(run / "manifest.json"))
+    embeddings = Embeddings.read(area.embeddings_path(resolve(str(asked["embeddings"]))))
+    frame = predictions_of(run, indicator)
     # The run's modalities in its own order: those of the region that had the most.
     names = max((str(basis).split("+") for basis in frame["basis"]), key=len)
     if "image" not in names:
         raise InputError(f"{run} was predicted from {', '.join(names)}, without imagery: there is nothing to look into")
+    settings = replace(settings, modalities=",".join(names))
+    features = _features(area, embeddings, settings)
+    question = make_question(indicator, settings)
+    task = build_task(features, question, settings, make_split(settings), Ledger())
     regions, images = area.regions, area.images.set_index("image_id")
-    labels = read_labels(
-        area, config.indicator, Ledger(), log=config.log, per=config.per, year=config.year, plus=config.plus
-    )
-    labelled = np.isfinite(labels.fitted)
-    duplicates = duplicate_groups(area.images, regions["region_id"][labelled])
-    folds = make_split(config).folds(area, regions[labelled], duplicates)
-    groups = len(regions) + np.arange(len(regions))
-    groups[labelled] = folds.groups
-    fused = _features(area, embeddings, config, tuple(names))
+    groups = np.where(task.labelled, task.groups, len(regions) + np.arange(len(regions)))
     rows = regions.set_index("region_id").index.get_indexer(images["region_id"].reindex(embeddings.image_ids))
-    share = own_share(regions, fused.blocks["image"]) if "context" in names else np.zeros(len(regions))
+    share = own_share(regions, task.fused.blocks["image"]) if "context" in names else np.zeros(len(regions))
     return FinishedRun(
-        area,
-        config,
-        labels,
-        folds,
-        fused,
-        PooledTiles(embeddings.vectors[rows >= 0].astype(np.float64), rows[rows >= 0], share, config.pooling),
+        task,
+        settings,
+        PooledTiles(embeddings.vectors[rows >= 0].astype(np.float64), rows[rows >= 0], share, settings.pooling),
         embeddings.image_ids[rows >= 0],
         images["uri"].reindex(embeddings.image_ids).to_numpy(object)[rows >= 0],
         groups,
@@ -123,9 +125,24 @@ def take_up(area: Area, asked: Mapping[str, Any], run: Path, device: str) -> Fin
     )
 
 
+def run_settings(asked: Mapping[str, Any], where: str) -> PredictionSettings:
+    """Return how a run was fitted and judged, from the configuration in its manifest."""
+    known = {field.name for field in fields(PredictionSettings)}
+    return configure(PredictionSettings, {name: asked[name] for name in asked if name in known}, where=where)
+
+
+def predictions_of(run: Path, indicator: str) -> gpd.GeoDataFrame:
+    """Return the predictions of one indicator in a run folder, in the order of the regions."""
+    frame = gpd.read_parquet(run / "predictions.parquet")
+    held: gpd.GeoDataFrame = frame[frame["indicator"] == indicator].reset_index(drop=True)
+    if held.empty:
+        raise UnknownNameError.of(f"indicator of {run}", indicator, frame["indicator"].unique())
+    return held
+
+
 def check_same(finished: FinishedRun, model: HeldOutModel, run: Path) -> None:
     """Raise `InputError` unless the model predicts what the run predicted."""
-    then = gpd.read_parquet(run / "predictions.parquet").set_index("region_id")["predicted"]
+    then = predictions_of(run, finished.task.question.indicator).set_index("region_id")["predicted"]
     ids = finished.area.regions["region_id"].to_numpy(object)[model.explained]
     now = finished.labels.to_own(np.array([finished.predicted(model, region) for region in model.explained]))
     before = then.reindex(ids).to_numpy(np.float64)
@@ -153,9 +170,10 @@ def redrawn(encoder: ImageEncoder, seed: int) -> ImageEncoder | None:
     return OpenClipEncoder(f"{encoder.name}, random weights", replace(encoder.loaded, model=model))
 
 
-def _features(area: Area, embeddings: Embeddings, config: PredictConfig, names: Sequence[str]) -> Fused:
-    blocks = read_modalities(area, embeddings, config)
-    return Fused({name: blocks[name] for name in names})
+def _features(area: Area, embeddings: Embeddings, settings: PredictionSettings) -> Features:
+    return read_features(
+        area, embeddings, modalities=settings.modalities, pooling=settings.pooling, texts=settings.texts
+    )
 
 
 def _load(area: Area, embeddings: Embeddings, device: str) -> ImageEncoder:

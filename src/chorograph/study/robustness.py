@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,23 +12,24 @@ import pandas as pd
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from chorograph.area.splits import Folds, RandomFolds, duplicate_groups, parse_split
+from chorograph.area.embeddings import Embeddings
+from chorograph.area.splits import LEAKY
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.files import atomic_path, write_json
 from chorograph.ground.stage import Ledger, Progress
 from chorograph.metrics.regression import METRICS
 from chorograph.models.encoders.protocols import FittedEncoder, ImageEncoder
 from chorograph.models.encoders.registry import load_encoder, parts_of
-from chorograph.prediction.labels import read_labels
-from chorograph.prediction.modalities import image_features
-from chorograph.prediction.probes.registry import make_probe_maker
+from chorograph.prediction.crossfit import Fused, spread
+from chorograph.prediction.features import Features, read_features
+from chorograph.prediction.fits import probe_maker
+from chorograph.prediction.task import Task, build_task, make_question, make_split
 from chorograph.study.corruptions import CORRUPTIONS, SETS, STRENGTHS, Pixels, corrupt, of_set
+from chorograph.study.settings import RobustnessSettings
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
-    from chorograph.study.config import RobustnessConfig
 
-Matrix = NDArray[np.float64]
 #: Takes an image and its id.
 Change = Callable[[Pixels, str], Pixels]
 #: Images read, corrupted and encoded together.
@@ -38,23 +39,33 @@ _SCORES = ("r2", "rmse", "mae")
 
 @dataclass(frozen=True)
 class _Place:
-    """An area's images, the labels of the regions that have one, and their folds."""
+    """An area's task, the images of its labelled regions, and which regions have both."""
 
-    area: Area
+    task: Task
     images: pd.DataFrame
-    regions: pd.Series[str]
-    target: Matrix
-    folds: Folds
+    usable: NDArray[np.bool_]
+
+    @property
+    def area(self) -> Area:
+        """The area."""
+        return self.task.area
 
 
-def run_robustness(areas: Sequence[Area], config: RobustnessConfig, ledger: Ledger, progress: Progress) -> list[Path]:
+def run_robustness(
+    areas: Sequence[Area],
+    indicator: str,
+    config: RobustnessSettings,
+    out: Path,
+    ledger: Ledger,
+    progress: Progress,
+) -> list[Path]:
     """Write robustness.csv, matrix.csv, robustness.md and scores.json; returns them.
 
     Robustness: the probe is fitted on clean features and tested on corrupted ones of other regions, as when a cloud
     comes over an area whose model is in use. Matrix: it is fitted and tested on the same feature set.
     """
     names = _chosen(config.corruptions)
-    places = [_read(area, config, ledger) for area in areas]
+    places = [_read(area, indicator, config, ledger) for area in areas]
     jobs = len(places) * len(config.model) * (1 + len(names) * len(STRENGTHS) + (len(SETS) - 1) * config.matrix)
     done = 0
     drops: list[dict[str, Any]] = []
@@ -70,13 +81,13 @@ def run_robustness(areas: Sequence[Area], config: RobustnessConfig, ledger: Ledg
             encoder = load_encoder(model, config.device)
             _fit(encoder, place, config.seed)
             label = {"area": place.area.name, "model": encoder.name}
-            clean = _features(encoder, place, lambda image, _: image)
+            clean = _features(encoder, place, lambda image, _: image, config)
             told("clean imagery")
             plain_run = _scores(place, clean, clean, config)
             drops.append({**label, "corruption": "none", "strength": 0, **plain_run, "r2_drop": 0.0})
             for name in names:
                 for strength in STRENGTHS:
-                    worse = _features(encoder, place, _corruption(name, strength, config.seed))
+                    worse = _features(encoder, place, _corruption(name, strength, config.seed), config)
                     found = _scores(place, clean, worse, config)
                     drop = round(plain_run["r2"] - found["r2"], 6)
                     drops.append({**label, "corruption": name, "strength": strength, **found, "r2_drop": drop})
@@ -84,11 +95,11 @@ def run_robustness(areas: Sequence[Area], config: RobustnessConfig, ledger: Ledg
             if config.matrix:
                 matrix.append({**label, "features": SETS[0], **plain_run})
                 for name in SETS[1:]:
-                    other = _features(encoder, place, _set(name, config.seed))
+                    other = _features(encoder, place, _set(name, config.seed), config)
                     matrix.append({**label, "features": name, **_scores(place, other, other, config)})
                     told(f"imagery, {name}")
     ledger.facts["rows"] = {f"{row['model']}, clean": row["r2"] for row in drops if row["strength"] == 0}
-    return _write(config, drops, matrix)
+    return _write(indicator, config, out, drops, matrix)
 
 
 def _corruption(name: str, strength: int, seed: int) -> Change:
@@ -109,25 +120,23 @@ def _chosen(asked: str) -> list[str]:
     return names
 
 
-def _read(area: Area, config: RobustnessConfig, ledger: Ledger) -> _Place:
+def _read(area: Area, indicator: str, config: RobustnessSettings, ledger: Ledger) -> _Place:
     images = area.images
     images = images[(images["view"] == config.view) & images["uri"].notna() & images["region_id"].notna()]
-    labels = read_labels(area, config.indicator, ledger, log=config.log, per=config.per, plus=config.plus)
-    usable = np.isfinite(labels.fitted) & area.regions["region_id"].isin(images["region_id"]).to_numpy()
+    anywhere = replace(config, modalities="all")
+    task = build_task(Features.none(area), make_question(indicator, config), anywhere, make_split(config), ledger)
+    usable = task.labelled & area.regions["region_id"].isin(images["region_id"]).to_numpy()
     if usable.sum() < 10:
-        raise InputError(f"{area.path}: only {int(usable.sum())} regions have both {config.indicator} and an image")
-    regions = area.regions[usable].reset_index(drop=True)
-    images = images[images["region_id"].isin(regions["region_id"])]
+        raise InputError(f"{area.path}: only {int(usable.sum())} regions have both {indicator} and an image")
+    images = images[images["region_id"].isin(area.regions["region_id"][usable])]
     if config.images > 0:
         shuffled = images.sample(frac=1.0, random_state=config.seed)
         images = shuffled.groupby("region_id", sort=False).head(config.images).sort_index()
-    split = parse_split(config.split, block_m=config.block_m, buffer_m=0.0, folds=config.folds, seed=config.seed)
-    if isinstance(split, RandomFolds):
-        ledger.warnings.append("random folds are leaky: neighbours stand on both sides")
-    folds = split.folds(area, regions, duplicate_groups(images, regions["region_id"]))
-    ledger.count(f"regions of {area.name}", len(regions))
+    if task.split.leaky:
+        ledger.warnings.append(LEAKY)
+    ledger.count(f"regions of {area.name}", int(usable.sum()))
     ledger.count(f"images of {area.name}", len(images))
-    return _Place(area, images.reset_index(drop=True), regions["region_id"], labels.fitted[usable], folds)
+    return _Place(task, images.reset_index(drop=True), usable)
 
 
 def _fit(encoder: ImageEncoder, place: _Place, seed: int) -> None:
@@ -143,11 +152,14 @@ def _fit(encoder: ImageEncoder, place: _Place, seed: int) -> None:
             part.fit([place.area.read_image(uri) for uri in drawn["uri"]], seed=seed)
 
 
-def _features(encoder: ImageEncoder, place: _Place, change: Change) -> Matrix:
-    """Return the mean vector of each region's images (regions, width), each image changed first."""
+def _features(encoder: ImageEncoder, place: _Place, change: Change, config: RobustnessSettings) -> Fused:
+    """Return the modalities that the probe reads, from images that are changed first."""
     vectors = np.concatenate([encoder.encode(batch) for batch in _batches(place, change)])
     ids = place.images["image_id"].to_numpy(object)
-    return image_features(place.images, ids, vectors, place.regions, "mean")
+    unhashed = np.full(len(ids), "", dtype=object)
+    embeddings = Embeddings(encoder.name, encoder.fingerprint, ids, unhashed, vectors)
+    features = read_features(place.area, embeddings, modalities=config.modalities, pooling=config.pooling)
+    return features.fused(config.modalities)
 
 
 def _batches(place: _Place, change: Change) -> Iterator[list[Pixels]]:
@@ -156,39 +168,47 @@ def _batches(place: _Place, change: Change) -> Iterator[list[Pixels]]:
         yield [change(place.area.read_image(uri), image_id) for uri, image_id in rows[start : start + _BATCH]]
 
 
-def _scores(place: _Place, fitted: Matrix, tested: Matrix, config: RobustnessConfig) -> dict[str, float]:
+def _scores(place: _Place, fitted: Fused, tested: Fused, config: RobustnessSettings) -> dict[str, float]:
     """Fit on `fitted` features of training regions, score on `tested` features of tested ones.
 
     Predictions are held within the range of the training labels: far from every clean feature a linear probe may say
     anything, and one region would decide the score.
     """
-    maker = make_probe_maker(config.probe, seed=config.seed)
-    predicted = np.full(len(place.target), np.nan)
-    for _, train, test in place.folds:
-        probe = maker({"image": slice(0, fitted.shape[1])}, int(train.sum()))
-        probe.fit(fitted[train], place.target[train])
-        low, high = place.target[train].min(), place.target[train].max()
-        predicted[test] = np.clip(probe.predict(tested[test]), low, high)
+    maker, names, target = probe_maker(config), tuple(fitted.blocks), place.task.target
+    usable = place.usable & fitted.present.all(1) & tested.present.all(1)
+    predicted = np.full(len(target), np.nan)
+    for _, train, test in place.task.folds:
+        trains, tests = (spread(rows, place.task.labelled) & usable for rows in (train, test))
+        probe = maker(fitted.columns(names), int(trains.sum()))
+        probe.fit(fitted.stacked(names, trains), target[trains])
+        low, high = target[trains].min(), target[trains].max()
+        predicted[tests] = np.clip(probe.predict(tested.stacked(names, tests)), low, high)
     held = np.isfinite(predicted)
     ones = np.ones(int(held.sum()))
-    return {name: round(float(METRICS[name](place.target[held], predicted[held], ones)), 6) for name in _SCORES}
+    return {name: round(float(METRICS[name](target[held], predicted[held], ones)), 6) for name in _SCORES}
 
 
-def _write(config: RobustnessConfig, drops: list[dict[str, Any]], matrix: list[dict[str, Any]]) -> list[Path]:
-    paths = [config.out / name for name in ("robustness.csv", "matrix.csv", "robustness.md", "scores.json")]
+def _write(
+    indicator: str,
+    config: RobustnessSettings,
+    out: Path,
+    drops: list[dict[str, Any]],
+    matrix: list[dict[str, Any]],
+) -> list[Path]:
+    paths = [out / name for name in ("robustness.csv", "matrix.csv", "robustness.md", "scores.json")]
     frames = pd.DataFrame(drops), pd.DataFrame(matrix)
     for path, frame in zip(paths, frames, strict=False):
         with atomic_path(path) as temporary:
             frame.to_csv(temporary, index=False)
     with atomic_path(paths[2]) as temporary:
-        temporary.write_text(_markdown(*frames, config), encoding="utf-8")
-    write_json(paths[3], {"indicator": config.indicator, "rows": drops, "matrix": matrix})
+        temporary.write_text(_markdown(*frames, indicator, config), encoding="utf-8")
+    write_json(paths[3], {"indicator": indicator, "rows": drops, "matrix": matrix})
     return paths
 
 
-def _markdown(drops: pd.DataFrame, matrix: pd.DataFrame, config: RobustnessConfig) -> str:
+def _markdown(drops: pd.DataFrame, matrix: pd.DataFrame, indicator: str, config: RobustnessSettings) -> str:
     lines = [
-        f"{config.indicator}: R2 of {config.probe} on clean imagery, and how much of it each corruption takes away, by "
+        f"{indicator}: R2 of {config.probe} on clean imagery, and how much of it each corruption takes away, by "
         "strength. Fitted on clean imagery of other regions.",
         "",
         "| area | model | corruption | " + " | ".join(map(str, STRENGTHS)) + " |",

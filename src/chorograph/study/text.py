@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +17,19 @@ from torch.nn import functional
 
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
-from chorograph.area.splits import Folds, duplicate_groups
 from chorograph.embedding.run import embed_images
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_path, write_json
-from chorograph.ground.settings import configure
 from chorograph.ground.stage import Ledger, Progress
 from chorograph.metrics.regression import BlockBootstrap, Metric, r2
 from chorograph.models.checkpoint import load_checkpoint
 from chorograph.models.encoders.open_clip import ImageTextModel, new_model
 from chorograph.models.weights import weights_digest
-from chorograph.prediction.config import PredictConfig
-from chorograph.prediction.crossfit import Fused, cross_fit
-from chorograph.prediction.labels import Labels, read_labels
-from chorograph.prediction.run import make_split, probe_maker, read_modalities
-from chorograph.pretraining.config import PretrainConfig
-from chorograph.pretraining.stage import pretrain
-from chorograph.study.config import TextConfig
+from chorograph.prediction.crossfit import cross_fit
+from chorograph.prediction.features import Features, read_features
+from chorograph.prediction.fits import probe_maker
+from chorograph.prediction.task import Task, build_task, make_question, make_split
+from chorograph.study.settings import TextSettings
 
 _BATCH = 64
 
@@ -53,6 +49,9 @@ class Variant:
     shuffled: bool = False
 
 
+#: Trains a variant with a seed into a checkpoint folder, unless that was done before.
+Train = Callable[[Variant, int, Path], None]
+
 VARIANTS = (
     Variant("contrastive only", "contrastive", "clip", "pooled"),
     Variant("captioning only", "captioning", "caption", "tokens"),
@@ -68,60 +67,57 @@ IMAGE, TEXT = "default image features, no text", "text alone"
 RIVALS = (IMAGE, "both, shuffled captions", "contrastive only")
 
 
-def run_ablation(area: Area, config: TextConfig, ledger: Ledger, progress: Progress) -> list[Path]:
-    """Train every variant, predict from each, write text.json and text.md; returns the files.
+def run_ablation(
+    area: Area,
+    indicator: str,
+    config: TextSettings,
+    out: Path,
+    train: Train,
+    ledger: Ledger,
+    progress: Progress,
+) -> list[Path]:
+    """Train every variant, predict from each, write text.json and text.md into `out`; returns the files.
 
-    Trainings that were done before are kept. Raises `InputError` where labels, captions or folds do not suffice.
+    `train` keeps trainings that were done before. Raises `InputError` where labels, captions or folds do not suffice.
     """
     if "image" not in config.modalities.split(","):
         raise InputError("options: --modalities must have image, which is what differs between the rows")
-    asked = configure(
-        PredictConfig,
-        {
-            name: getattr(config, name)
-            for name in ("area", "indicator", "log", "per", "modalities", "probe", "block_m", "buffer_m", "folds")
-        },
-        where="evaluate text",
-    )
-    labels = read_labels(area, config.indicator, ledger, log=config.log, per=config.per)
-    labelled = np.isfinite(labels.fitted)
-    regions = area.regions[labelled]
-    folds = make_split(asked).folds(area, regions, duplicate_groups(area.images, regions["region_id"]))
-    vectors = _all_vectors(area, config, ledger, progress)
-    predicted = {
-        name: [_predict(area, one, asked, labels, folds) for one in several] for name, several in vectors.items()
-    }
+    question = make_question(indicator, config)
+    anywhere = replace(config, modalities="all")
+    task = build_task(Features.none(area), question, anywhere, make_split(config), ledger)
+    labels, labelled = task.labels, task.labelled
+    vectors = _all_vectors(area, config, out, train, ledger, progress)
+    predicted = {name: [_predict(area, one, config, task) for one in several] for name, several in vectors.items()}
     scored = labelled.copy()
-    scored[labelled] = folds.fold >= 0
+    scored[labelled] = task.folds.fold >= 0
     for several in predicted.values():
         for one in several:
             scored &= np.isfinite(one)
     if not scored.any():
         raise InputError("no labelled region has images with captions, so nothing can be compared")
     ledger.count("regions scored", int(scored.sum()))
-    groups = np.full(len(labelled), -1, dtype=np.int64)
-    groups[labelled] = folds.groups
+    groups = task.groups
     rows = compare({name: [one[scored] for one in several] for name, several in predicted.items()},
                    labels.fitted[scored], groups[scored])  # fmt: skip
     ledger.facts["rows"] = {row["name"]: row["r2"][0] for row in rows}
     result = {
         "area": {"name": area.name, "title": area.title, "synthetic": area.synthetic},
-        "indicator": config.indicator,
+        "indicator": indicator,
         "fitted_unit": labels.fitted_unit,
         "model": config.model,
         "epochs": config.epochs,
         "seeds": list(config.seeds),
         "probe": config.probe,
         "modalities": config.modalities,
-        "split": {"name": "spatial_block", **{n: getattr(config, n) for n in ("block_m", "buffer_m", "folds")}},
+        "split": {"name": config.split, **{n: getattr(config, n) for n in ("block_m", "buffer_m", "folds")}},
         "counts": dict(ledger.counts),
         "dropped": dict(ledger.dropped),
         "rows": rows,
     }  # fmt: skip
-    write_json(config.out / "text.json", result)
-    with atomic_path(config.out / "text.md") as temporary:
+    write_json(out / "text.json", result)
+    with atomic_path(out / "text.md") as temporary:
         temporary.write_text(as_markdown(rows, len(config.seeds)), encoding="utf-8")
-    return [config.out / "text.json", config.out / "text.md"]
+    return [out / "text.json", out / "text.md"]
 
 
 def compare(
@@ -195,7 +191,9 @@ def encode_area(area: Area, loaded: ImageTextModel, images: pd.DataFrame, name: 
     }
 
 
-def _all_vectors(area: Area, config: TextConfig, ledger: Ledger, progress: Progress) -> dict[str, list[Embeddings]]:
+def _all_vectors(
+    area: Area, config: TextSettings, out: Path, train: Train, ledger: Ledger, progress: Progress
+) -> dict[str, list[Embeddings]]:
     """Return the vectors of every row of the table, one a seed."""
     images = area.images
     images = images[(images["view"] == "satellite") & images["uri"].notna()].drop_duplicates("image_id")
@@ -204,7 +202,7 @@ def _all_vectors(area: Area, config: TextConfig, ledger: Ledger, progress: Progr
     vectors[UNTRAINED] = []
     for seed in config.seeds:
         encoded = {
-            variant.folder: encode_area(area, _train(area, config, variant, seed, progress), images, variant.folder)
+            variant.folder: encode_area(area, _trained(config, variant, seed, out, train), images, variant.folder)
             for variant in {variant.folder: variant for variant in VARIANTS}.values()
         }
         for variant in VARIANTS:
@@ -216,34 +214,19 @@ def _all_vectors(area: Area, config: TextConfig, ledger: Ledger, progress: Progr
     return vectors
 
 
-def _train(area: Area, config: TextConfig, variant: Variant, seed: int, progress: Progress) -> ImageTextModel:
+def _trained(config: TextSettings, variant: Variant, seed: int, out: Path, train: Train) -> ImageTextModel:
     """Return a trained model; one that was trained before with the same settings is read again."""
-    folder = config.out / "models" / f"{variant.folder}-seed{seed}"
-    settings = PretrainConfig(
-        area.path,
-        folder,
-        objective=variant.objective,
-        model=config.model,
-        epochs=config.epochs,
-        seed=seed,
-        device=config.device,
-        shuffle_captions=variant.shuffled,
-    )
-    pretrain(settings, progress)
+    folder = out / "models" / f"{variant.folder}-seed{seed}"
+    train(variant, seed, folder)
     return load_checkpoint(folder, "cuda" if torch.cuda.is_available() and config.device != "cpu" else "cpu")
 
 
-def _predict(
-    area: Area, embeddings: Embeddings, asked: PredictConfig, labels: Labels, folds: Folds
-) -> NDArray[np.float64]:
+def _predict(area: Area, embeddings: Embeddings, config: TextSettings, task: Task) -> NDArray[np.float64]:
     """Return held-out predictions (n,) in the fitted unit, NaN where a region lacks one of the modalities."""
-    blocks = read_modalities(area, embeddings, asked)
-    names = [name.strip() for name in asked.modalities.split(",")]
-    if missing := [name for name in names if name not in blocks]:
-        raise InputError(f"{area.path} has no {missing[0]} features; it has {', '.join(blocks)}")
-    fused = Fused({name: blocks[name] for name in names})
-    predicted = cross_fit(fused, labels.fitted, folds, probe_maker(asked)).predicted
-    return np.where(fused.present.all(1), predicted, np.nan)
+    features = read_features(area, embeddings, modalities=config.modalities, pooling=config.pooling)
+    seen = task.seen_by(features, config.modalities)
+    predicted = cross_fit(seen.fused, seen.target, seen.folds, probe_maker(config)).predicted
+    return np.where(seen.fused.present.all(1), predicted, np.nan)
 
 
 def _mean_r2(several: Sequence[NDArray[np.float64]]) -> Metric:

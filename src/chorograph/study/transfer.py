@@ -12,22 +12,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chorograph.area.embeddings import Embeddings
-from chorograph.area.splits import SpatialBlocks, block_of, duplicate_groups, inner_points
+from chorograph.area.splits import block_of, inner_points
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.files import atomic_path, write_json
 from chorograph.ground.stage import Ledger, Progress
 from chorograph.metrics.decision import decision_metrics
 from chorograph.metrics.regression import METRICS, BlockBootstrap
 from chorograph.models.encoders.registry import resolve
-from chorograph.prediction.config import PredictConfig
-from chorograph.prediction.crossfit import Fused, ProbeMaker, cross_fit
-from chorograph.prediction.labels import Labels, read_labels
-from chorograph.prediction.probes.registry import make_probe_maker
-from chorograph.prediction.run import read_modalities
+from chorograph.prediction.crossfit import ProbeMaker, cross_fit
+from chorograph.prediction.features import read_features, split_names
+from chorograph.prediction.fits import probe_maker
+from chorograph.prediction.task import Task, build_task, make_question, make_split
+from chorograph.study.settings import TransferSettings
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
-    from chorograph.study.config import TransferConfig
 
 #: Columns mean the same in every area; coordinates and a graph's components do not.
 _TRANSFERABLE = ("image", "context", "shape", "poi")
@@ -35,44 +34,50 @@ _TRANSFERABLE = ("image", "context", "shape", "poi")
 
 @dataclass(frozen=True)
 class _Place:
-    """An area as one row and column: features, labels, and which regions have both."""
+    """An area as one row and column: its task, and which regions have both label and features."""
 
-    area: Area
-    labels: Labels
-    fused: Fused
+    task: Task
     usable: NDArray[np.bool_]
 
     @property
+    def area(self) -> Area:
+        """The area."""
+        return self.task.area
+
+    @property
     def target(self) -> NDArray[np.float64]:
-        return np.where(self.usable, self.labels.fitted, np.nan)
+        """(n,) labels of the usable regions, NaN elsewhere."""
+        return np.where(self.usable, self.task.target, np.nan)
 
 
-def run_transfer(areas: Sequence[Area], config: TransferConfig, ledger: Ledger, progress: Progress) -> list[Path]:
-    """Write the matrix as transfer.csv (long), transfer.json and transfer.md; returns the three.
+def run_transfer(
+    areas: Sequence[Area], indicator: str, config: TransferSettings, out: Path, ledger: Ledger, progress: Progress
+) -> list[Path]:
+    """Write the matrix into `out` as transfer.csv (long), transfer.json and transfer.md; returns the three.
 
     Raises `InputError` where areas were embedded with encoders that differ, or count other points of interest.
     """
-    places = _places(areas, config, ledger)
-    maker = make_probe_maker(config.probe, seed=config.seed, block_m=config.block_m)
+    places = _places(areas, indicator, config, ledger)
+    maker = probe_maker(config)
     rows: list[dict[str, Any]] = []
     for trained in places:
         for tested in places:
-            predicted = _within(trained, maker, config) if tested is trained else _across(trained, tested, maker)
+            predicted = _within(trained, maker) if tested is trained else _across(trained, tested, maker)
             rows.append(_score(trained, tested, predicted, config))
             progress("transfer", len(rows), len(places) ** 2)
     frame = pd.DataFrame(rows)
     ledger.facts["rows"] = {f"{row['trained_on']} -> {row['tested_on']}": row["r2"] for row in rows}
-    table, text, whole = (config.out / f"transfer.{suffix}" for suffix in ("csv", "md", "json"))
+    table, text, whole = (out / f"transfer.{suffix}" for suffix in ("csv", "md", "json"))
     with atomic_path(table) as temporary:
         frame.to_csv(temporary, index=False)
     with atomic_path(text) as temporary:
-        temporary.write_text(_markdown(frame, config), encoding="utf-8")
-    write_json(whole, {"indicator": config.indicator, "unit": places[0].labels.fitted_unit, "matrix": rows})
+        temporary.write_text(_markdown(frame, indicator, config), encoding="utf-8")
+    write_json(whole, {"indicator": indicator, "unit": places[0].task.labels.fitted_unit, "matrix": rows})
     return [table, text, whole]
 
 
-def _places(areas: Sequence[Area], config: TransferConfig, ledger: Ledger) -> list[_Place]:
-    chosen = [name.strip() for name in config.modalities.split(",")]
+def _places(areas: Sequence[Area], indicator: str, config: TransferSettings, ledger: Ledger) -> list[_Place]:
+    chosen = split_names(config.modalities)
     for name in chosen:
         if name not in _TRANSFERABLE:
             raise UnknownNameError.of("modality that transfers", name, _TRANSFERABLE)
@@ -90,40 +95,37 @@ def _places(areas: Sequence[Area], config: TransferConfig, ledger: Ledger) -> li
             raise InputError("the areas count different kinds of points of interest; leave poi away")
     places = []
     for area, of_area in zip(areas, vectors, strict=True):
-        labels = read_labels(area, config.indicator, ledger, log=config.log, per=config.per)
-        available = read_modalities(area, of_area, PredictConfig(area=area.path, indicator=config.indicator))
-        if missing := [name for name in chosen if name not in available]:
-            raise InputError(f"{area.path} has no {missing[0]} features; it has {', '.join(available)}")
-        fused = Fused({name: available[name] for name in chosen})
-        usable = np.isfinite(labels.fitted) & fused.present.all(1)
+        features = read_features(area, of_area, modalities=config.modalities, pooling=config.pooling)
+        own = Ledger()
+        task = build_task(features, make_question(indicator, config), config, make_split(config), own)
+        for reason, number in own.dropped.items():
+            ledger.drop(reason, number)
+        usable = task.labelled & task.fused.present.all(1)
         ledger.count(f"regions of {area.name} with label and features", int(usable.sum()))
-        places.append(_Place(area, labels, fused, usable))
-    if len({place.labels.unit for place in places}) > 1:
-        raise InputError(f"{config.indicator} has another unit in each area: {[p.labels.unit for p in places]}")
+        places.append(_Place(task, usable))
+    if len({place.task.labels.unit for place in places}) > 1:
+        raise InputError(f"{indicator} has another unit in each area: {[p.task.labels.unit for p in places]}")
     return places
 
 
-def _within(place: _Place, maker: ProbeMaker, config: TransferConfig) -> NDArray[np.float64]:
-    """Return predictions of held-out spatial blocks."""
-    regions = place.area.regions[place.usable]
-    split = SpatialBlocks(config.block_m, config.buffer_m, config.folds, config.seed)
-    folds = split.folds(place.area, regions, duplicate_groups(place.area.images, regions["region_id"]))
-    return cross_fit(place.fused, place.target, folds, maker).predicted
+def _within(place: _Place, maker: ProbeMaker) -> NDArray[np.float64]:
+    """Return predictions of held-out folds."""
+    return cross_fit(place.task.fused, place.task.target, place.task.folds, maker).predicted
 
 
 def _across(trained: _Place, tested: _Place, maker: ProbeMaker) -> NDArray[np.float64]:
     """Return predictions of one area by a probe of all labels of another."""
-    names = tuple(trained.fused.blocks)
-    probe = maker(trained.fused.columns(names), int(trained.usable.sum()))
-    probe.fit(trained.fused.stacked(names, trained.usable), trained.labels.fitted[trained.usable])
+    names, fused = tuple(trained.task.fused.blocks), trained.task.fused
+    probe = maker(fused.columns(names), int(trained.usable.sum()))
+    probe.fit(fused.stacked(names, trained.usable), trained.target[trained.usable])
     predicted = np.full(len(tested.usable), np.nan)
-    predicted[tested.usable] = probe.predict(tested.fused.stacked(names, tested.usable))
+    predicted[tested.usable] = probe.predict(tested.task.fused.stacked(names, tested.usable))
     return predicted
 
 
-def _score(trained: _Place, tested: _Place, predicted: NDArray[np.float64], config: TransferConfig) -> dict[str, Any]:
+def _score(trained: _Place, tested: _Place, predicted: NDArray[np.float64], config: TransferSettings) -> dict[str, Any]:
     rows = tested.usable
-    target, found = tested.labels.fitted[rows], predicted[rows]
+    target, found = tested.target[rows], predicted[rows]
     blocks = block_of(*inner_points(tested.area.regions[rows]), config.block_m)
     bootstrap, sign = BlockBootstrap(seed=config.seed), 1.0 if config.neediest == "high" else -1.0
     r2 = bootstrap.estimate(METRICS["r2"], target, found, blocks).as_list()
@@ -145,7 +147,7 @@ def _score(trained: _Place, tested: _Place, predicted: NDArray[np.float64], conf
     }
 
 
-def _markdown(frame: pd.DataFrame, config: TransferConfig) -> str:
+def _markdown(frame: pd.DataFrame, indicator: str, config: TransferSettings) -> str:
     """Return R2 and, in brackets, Spearman as a matrix."""
     names = list(dict.fromkeys(frame["trained_on"]))
     cell = {
@@ -153,7 +155,7 @@ def _markdown(frame: pd.DataFrame, config: TransferConfig) -> str:
         for row in frame.to_dict("records")
     }
     lines = [
-        f"{config.indicator}: R2 (Spearman) of {config.probe} on {config.modalities}, {config.embeddings}. On the "
+        f"{indicator}: R2 (Spearman) of {config.probe} on {config.modalities}, {config.embeddings}. On the "
         "diagonal held-out spatial blocks; elsewhere a model that never saw the area.",
         "",
         "| trained on | " + " | ".join(names) + " |",

@@ -17,13 +17,14 @@ class Settings:
 
     run: Path = setting(help="the run folder that `chorograph predict` wrote")
     out: Path | None = setting(None, help="the HTML file; by default report.html in the run folder")
+    indicator: str | None = setting(None, help="which indicator of the run; by default its first")
 
 
 def inputs(settings: Settings) -> list[Path]:
     """Return the files of the run, its explanation, and what the page takes from the area."""
     area = Path(read_json(settings.run / "manifest.json").get("config", {}).get("area", ""))
     own = [settings.run / name for name in ("predictions.parquet", "scores.json", "manifest.json")]
-    own.append(settings.run / "explanation" / "explanation.json")
+    own.append(settings.run / "explanation")
     # Sample tiles, title and licences are the area's.
     return own + [area / name for name in ("area.toml", "images.parquet", "regions.parquet")]
 
@@ -35,7 +36,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     def work(ledger: Ledger) -> None:
         from chorograph.reporting.page import write_report
 
-        ledger.outputs.append(write_report(settings.run, out))
+        ledger.outputs.append(write_report(settings.run, out, settings.indicator))
 
     return run_stage(
         "report",

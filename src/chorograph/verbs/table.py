@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chorograph.ground.errors import UnknownNameError
-from chorograph.verbs import area, caption, curate, embed, evaluate, graph, localize, report
+from chorograph.verbs import area, caption, curate, embed, evaluate, graph, localize, predict, report
 from chorograph.verbs.verb import Verb, elsewhere
 
 VERBS: dict[str, Verb] = {
@@ -48,48 +48,18 @@ VERBS: dict[str, Verb] = {
             ("area",),
         ),
         embed.VERB,
-        elsewhere(
-            "predict",
-            "Predict an indicator for every region, with intervals and baselines.",
-            "chorograph.prediction.config:PredictConfig",
-            "chorograph.prediction.stage:predict",
-            ("area",),
-        ),
+        predict.VERB,
         evaluate.zero_shot.VERB,
         evaluate.retrieval.VERB,
         evaluate.probe.VERB,
         evaluate.suite.VERB,
         evaluate.localize.VERB,
         evaluate.captions.VERB,
-        elsewhere(
-            "evaluate explain",
-            "Say which tiles, areas of tiles and concept words moved a run's predictions, with sanity checks.",
-            "chorograph.study.config:ExplainConfig",
-            "chorograph.study.explain_stage:evaluate_explain",
-            ("run",),
-        ),
-        elsewhere(
-            "evaluate text",
-            "Train with and without text, and set the predictions side by side.",
-            "chorograph.study.config:TextConfig",
-            "chorograph.study.text_stage:evaluate_text",
-            ("area",),
-        ),
+        evaluate.explain.VERB,
+        evaluate.text.VERB,
         localize.VERB,
-        elsewhere(
-            "evaluate robustness",
-            "Corrupt the imagery at five strengths, and say what each encoder's predictions lose.",
-            "chorograph.study.config:RobustnessConfig",
-            "chorograph.study.robustness_stage:evaluate_robustness",
-            ("areas",),
-        ),
-        elsewhere(
-            "evaluate transfer",
-            "Train on each area, test on each: the matrix of transfer.",
-            "chorograph.study.config:TransferConfig",
-            "chorograph.study.transfer_stage:evaluate_transfer",
-            ("areas",),
-        ),
+        evaluate.robustness.VERB,
+        evaluate.transfer.VERB,
         curate.run.VERB,
         curate.fit_detector.VERB,
         curate.look.VERB,

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import RandomForestRegressor
@@ -19,12 +17,17 @@ from chorograph.prediction.probes.ridge import RidgePath
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline: its name, what it means, the modalities it reads, and the estimator for n training rows."""
+    """A baseline: its name, what it means, the modalities it reads, and the estimator for n training rows and a seed.
+
+    `together`: whether the estimator takes many targets at once and fits each as if it were alone. A forest does not:
+    its trees part the regions by all targets.
+    """
 
     name: str
     meaning: str
     modalities: tuple[str, ...]
     estimator: Callable[[int, int], Any]
+    together: bool = True
 
 
 def _unit_free(estimator: Any) -> Any:
@@ -46,11 +49,7 @@ BASELINES = (
         "a random forest of 300 trees on coordinates, log area and perimeter",
         ("location", "shape"),
         lambda n, seed: _unit_free(RandomForestRegressor(300, min_samples_leaf=2, n_jobs=2, random_state=seed)),
+        together=False,
     ),
     Baseline("POI counts", "ridge on log counts of points of interest", ("poi",), lambda n, seed: RidgePath()),
 )
-
-
-def stack(blocks: dict[str, NDArray[np.float64]], names: tuple[str, ...], rows: int) -> NDArray[np.float64]:
-    """Return the named modalities side by side, (rows, width); one zero column where none is named."""
-    return np.hstack([blocks[name] for name in names]) if names else np.zeros((rows, 1))

@@ -7,7 +7,7 @@ kernels' lengths chosen by the evidence of the training rows (Rasmussen and Will
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sklearn.ensemble import StackingRegressor
@@ -15,7 +15,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.errors import InputError
 from chorograph.prediction.crossfit import ProbeMaker
 from chorograph.prediction.probes.boosting import ComponentBoosting
 from chorograph.prediction.probes.fusion import late_fusion
@@ -23,6 +23,7 @@ from chorograph.prediction.probes.gaussian_process import GaussianProcess
 from chorograph.prediction.probes.inner import InnerFolds
 from chorograph.prediction.probes.kriging import Kriged
 from chorograph.prediction.probes.mlp import KnowClMlp, UrbanClipMlp
+from chorograph.prediction.probes.names import PROBES
 from chorograph.prediction.probes.ridge import RidgePath
 
 #: Above this many training regions an exact Gaussian process takes minutes a fold and gigabytes.
@@ -47,41 +48,36 @@ class Stack(StackingRegressor):  # type: ignore[misc]
         return (mean, self.named_estimators_["gp"].predict(X, return_std=True)[1]) if return_std else mean
 
 
-def _ridge(columns: Columns, seed: int, block_m: float | None) -> Any:
+def make_ridge(columns: Columns, seed: int, block_m: float | None) -> Any:
+    """Return ridge over a path of penalties."""
     return RidgePath(groups=columns)
 
 
-def _gp(columns: Columns, seed: int, block_m: float | None) -> Any:
+def make_gp(columns: Columns, seed: int, block_m: float | None) -> Any:
+    """Return a Gaussian process with a kernel for each modality."""
     return GaussianProcess(groups=columns)
 
 
-def _boosting(columns: Columns, seed: int, block_m: float | None) -> Any:
+def make_boosting(columns: Columns, seed: int, block_m: float | None) -> Any:
+    """Return gradient boosting on components."""
     return ComponentBoosting(groups=columns, seed=seed)
 
 
-def _mlp(columns: Columns, seed: int, block_m: float | None) -> Any:
+def make_urbanclip_mlp(columns: Columns, seed: int, block_m: float | None) -> Any:
+    """Return UrbanCLIP's head on standardised columns."""
     return make_pipeline(StandardScaler(), UrbanClipMlp(seed=seed))
 
 
-def _knowcl_mlp(columns: Columns, seed: int, block_m: float | None) -> Any:
+def make_knowcl_mlp(columns: Columns, seed: int, block_m: float | None) -> Any:
+    """Return KnowCL's head on standardised columns."""
     return make_pipeline(StandardScaler(), KnowClMlp(seed=seed))
 
 
-def _stack(columns: Columns, seed: int, block_m: float | None) -> Any:
-    members = [(maker.__name__.removeprefix("_"), maker(columns, seed, block_m)) for maker in (_ridge, _gp, _boosting)]
+def make_stack(columns: Columns, seed: int, block_m: float | None) -> Any:
+    """Return a stack of ridge, gp and boosting, weighed on inner folds of the kind of the outer ones."""
+    members = [(name, PROBES[name](columns, seed, block_m)) for name in ("ridge", "gp", "boosting")]
     inner = InnerFolds(columns.get("location"), block_m, seed=seed)
     return Stack(members, LinearRegression(positive=True), cv=inner)
-
-
-_MAKERS: dict[str, Callable[[Columns, int, float | None], Any]] = {
-    "ridge": _ridge,
-    "gp": _gp,
-    "boosting": _boosting,
-    "mlp": _mlp,
-    "knowcl-mlp": _knowcl_mlp,
-    "stack": _stack,
-}
-PROBE_NAMES = tuple(_MAKERS)
 
 
 def make_probe_maker(
@@ -94,11 +90,10 @@ def make_probe_maker(
     `UnknownNameError` for a probe nobody knows; the maker raises `InputError` where there are too many rows for an
     exact Gaussian process.
     """
-    if name not in _MAKERS:
-        raise UnknownNameError.of("probe", name, PROBE_NAMES)
+    maker = PROBES[name]
 
     def make_one(columns: Columns, rows: int) -> Any:
-        return _MAKERS[name](columns, seed, block_m)
+        return maker(columns, seed, block_m)
 
     def make(columns: Columns, rows: int) -> Any:
         if rows > MOST_FOR_GP and (kriging or name in ("gp", "stack")):

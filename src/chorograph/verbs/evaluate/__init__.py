@@ -1,5 +1,27 @@
 """The verbs of `chorograph evaluate`."""
 
-from chorograph.verbs.evaluate import captions, localize, probe, retrieval, suite, zero_shot
+from chorograph.verbs.evaluate import (
+    captions,
+    explain,
+    localize,
+    probe,
+    retrieval,
+    robustness,
+    suite,
+    text,
+    transfer,
+    zero_shot,
+)
 
-__all__ = ["captions", "localize", "probe", "retrieval", "suite", "zero_shot"]
+__all__ = [
+    "captions",
+    "explain",
+    "localize",
+    "probe",
+    "retrieval",
+    "robustness",
+    "suite",
+    "text",
+    "transfer",
+    "zero_shot",
+]

@@ -1,0 +1,72 @@
+"""The settings of predictions: what makes a task, and how it is fitted and judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chorograph.ground.settings import SEEDS, above, at_least, inside, setting
+from chorograph.prediction.probes.names import PROBES
+
+MODALITY_HELP = (
+    "comma-separated, of image, context (imagery around), location, shape, poi, graph, text, street, graph-degrees, "
+    "graph-categories, graph-surroundings, graph-position, graph:NAME (vectors of `graph embed`); all: the first "
+    "seven; standard: image, context, location"
+)
+SPLITS = ("spatial_block", "cluster", "leave_group_out", "given:", "random")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSettings:
+    """The settings that make a task: labels, features and folds of a question. Every verb with a task has them all."""
+
+    log: bool = setting(False, help="fit the natural logarithm; results are given in the indicator's own unit")
+    plus: float = setting(
+        0.0, help="with --log: add this first; 1 fits ln(1 + y), which KnowCL does", within=at_least(0)
+    )
+    per: str | None = setting(None, help="divide by this indicator first, to predict a share or rate")
+    year: int | None = setting(None, help="the year to use, where the indicator has several")
+    split: str = setting(
+        "spatial_block",
+        help="how regions are held out: spatial_block, cluster, leave_group_out, given:NAME, random (leaky)",
+        choices=SPLITS,
+    )
+    block_m: float = setting(6000.0, help="side of a spatial block, in metres", within=above(0))
+    buffer_m: float = setting(0.0, help="training keeps this far from tested regions, in metres", within=at_least(0))
+    folds: int = setting(5, help="number of folds", within=at_least(2))
+    modalities: str = setting("standard", help=MODALITY_HELP)
+    pooling: str = setting(
+        "mean",
+        help="how image vectors become a region's: mean, mean+std, attention",
+        choices=("mean", "mean+std", "attention"),
+    )
+    probe: str = setting("gp", help="what is fitted on the features (`chorograph list probes`)", choices=PROBES)
+    seed: int = setting(0, help="decides folds, bootstrap and fits", within=SEEDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionSettings(TaskSettings):
+    """How a task is fitted and judged, beside what makes it."""
+
+    texts: str | None = setting(None, help="caption vectors made by `chorograph embed --of captions`, by model name")
+    fusion: str = setting(
+        "concat",
+        help="modalities side by side (concat), a probe each and their weights (late), weights by region (attention)",
+        choices=("concat", "late", "attention"),
+    )
+    kriging: bool = setting(False, help="krige what the probe leaves unexplained, by location")
+    level: float = setting(0.9, help="nominal coverage of the intervals", within=inside(0, 1))
+    interval: str = setting(
+        "cross",
+        help="conformal: residuals of all other folds (cross), of one (split), the probe's moved quantiles (quantile)",
+        choices=("cross", "split", "quantile"),
+    )
+    shift_weights: bool = setting(False, help="weigh residuals for regions that look unlike the labelled ones")
+    neediest: str = setting("low", help="which end of the indicator is need: low or high", choices=("low", "high"))
+    repeats: int = setting(1, help="deal the folds this many times, and tell how far R2 varies", within=at_least(1))
+    allow_leaks: bool = setting(False, help="go on where the answer could have been known; the report says so")
+    ablate: bool = setting(False, help="also score every subset of the modalities (ablation.csv)")
+    suggest: int = setting(
+        0,
+        help="name this many unlabelled regions whose survey would tell most (suggested.csv)",
+        within=at_least(0),
+    )

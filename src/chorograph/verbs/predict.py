@@ -1,0 +1,88 @@
+"""`chorograph predict`: every region's indicators, with intervals, beside baselines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from chorograph.ground.errors import InputError
+from chorograph.ground.settings import plain, setting
+from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.prediction.settings import PredictionSettings
+from chorograph.verbs.verb import Verb
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(PredictionSettings):
+    """Settings of `chorograph predict`."""
+
+    area: Path = setting(help="the area folder")
+    indicator: list[str] = setting([], help="what to predict, as named in indicators.parquet; none: all of them")
+    out: Path | None = setting(None, help="run folder for predictions, scores and manifest")
+    embeddings: str = setting("default", help="image vectors made by `chorograph embed`, by model name; none: without")
+    save: str | None = setting(None, help="also file the predictions in the area, under this name")
+
+
+def inputs(settings: Settings) -> list[Path]:
+    """Return the files that the predictions rest on."""
+    from chorograph.area.folder import Area
+    from chorograph.models.encoders.registry import resolve
+    from chorograph.prediction.features import split_names
+
+    area = Area.open(settings.area)
+    tables = ("regions", "images", "indicators", "poi_counts", "triples", "entities")
+    files = [area.table_path(name) for name in tables]
+    if settings.embeddings != "none":
+        files.append(area.embeddings_path(resolve(settings.embeddings)))
+    if settings.texts is not None:
+        files.append(area.embeddings_path(f"text:{resolve(settings.texts)}"))
+    named = split_names(settings.modalities)
+    files += [area.embeddings_path(name.removeprefix("graph:")) for name in named if name.startswith("graph:")]
+    if "street" in named and settings.embeddings != "none":
+        files.append(area.embeddings_path(f"street:{resolve(settings.embeddings)}"))
+    if settings.split.startswith("given:"):
+        files.append(area.path / "splits" / f"{settings.split.removeprefix('given:')}.parquet")
+    return files
+
+
+def run(settings: Settings, progress: Progress) -> Outcome:
+    """Predict into the run folder `settings.out`."""
+    from chorograph.area.folder import Area
+
+    if settings.out is None:
+        raise InputError("say where the predictions go: --out FOLDER")
+    out = settings.out
+    area = Area.open(settings.area)
+
+    def work(ledger: Ledger) -> None:
+        from chorograph.area.embeddings import Embeddings
+        from chorograph.models.encoders.registry import resolve
+        from chorograph.prediction.run import predict_profile
+        from chorograph.prediction.task import make_questions, make_split
+
+        vectors = None
+        if settings.embeddings != "none":
+            vectors = Embeddings.read(area.embeddings_path(resolve(settings.embeddings)))
+        questions = make_questions(area, settings.indicator, settings)
+        profile = predict_profile(area, vectors, questions, settings, make_split(settings), ledger, progress)
+        ledger.outputs += profile.write(out)
+        table = profile.r2_table()
+        if len(profile) == 1:
+            ledger.facts["rows"] = {name: value for name, row in table.items() for value in row.values()}
+        else:
+            ledger.facts["r2"] = table
+        if settings.save is not None:
+            ledger.outputs.append(profile.save(settings.save))
+
+    asked = {**plain(settings), "area": str(area.path.resolve()), "out": str(out.resolve())}
+    return run_stage("predict", manifest=out / "manifest.json", config=asked, inputs=inputs(settings), work=work)
+
+
+VERB = Verb(
+    "predict",
+    "Predict indicators for every region, with intervals and baselines.",
+    Settings,
+    run,
+    ("area",),
+    "chorograph predict my-area --indicator income --log --out run",
+)
