@@ -17,19 +17,19 @@ import numpy as np
 
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
-from chorograph.area.splits import SpatialBlocks, duplicate_groups
 from chorograph.ground.files import write_json
 from chorograph.ground.stage import Ledger
 from chorograph.metrics.regression import METRICS, BlockBootstrap
-from chorograph.prediction.config import PredictConfig
-from chorograph.prediction.crossfit import Fused, cross_fit
-from chorograph.prediction.labels import read_labels
+from chorograph.prediction.crossfit import cross_fit
+from chorograph.prediction.features import read_features
+from chorograph.prediction.labels import Question
 from chorograph.prediction.probes.attention import Tiles, with_attention
 from chorograph.prediction.probes.registry import make_probe_maker
-from chorograph.prediction.run import read_modalities
+from chorograph.prediction.settings import TaskSettings
+from chorograph.prediction.task import build_task, make_split
 
 INDICATORS = {
-    "sale_price_median_usd": {"log": True},
+    "sale_price_median_usd": {"scale": "log"},
     "bachelor_or_higher": {"per": "population"},
     "average_household_size": {},
     "poverty_male_percent": {},
@@ -65,7 +65,7 @@ def main() -> None:
     area = Area.open(asked.area)
     regions = area.regions
     embeddings = Embeddings.read(area.embeddings_path(asked.vectors))
-    available = read_modalities(area, embeddings, PredictConfig(area=asked.area, indicator=next(iter(INDICATORS))))
+    features = read_features(area, embeddings)
     tiles = Tiles.of(area.images, embeddings.image_ids, embeddings.vectors, regions["region_id"])
     found: list[dict[str, object]] = []
     for name in asked.modalities.split(","):
@@ -74,23 +74,20 @@ def main() -> None:
             if kriging and "location" not in MODALITIES[name]:
                 continue
             for indicator, how in INDICATORS.items():
-                labels = read_labels(area, indicator, Ledger(), **how)
-                labelled = np.isfinite(labels.fitted)
-                duplicates = duplicate_groups(area.images, regions["region_id"][labelled])
                 start, estimates = time.perf_counter(), []
                 for seed in range(asked.seeds):
-                    split = SpatialBlocks(asked.block_m, asked.buffer_m, 5, seed)
-                    folds = split.folds(area, regions[labelled], duplicates)
-                    fused = Fused({part: available[part] for part in MODALITIES[name]})
+                    asks = TaskSettings(
+                        block_m=asked.block_m, buffer_m=asked.buffer_m, seed=seed, modalities=",".join(MODALITIES[name])
+                    )
+                    task = build_task(features, Question(indicator, **how), asks, make_split(asks), Ledger())
+                    fused = task.fused
                     make = make_probe_maker(probe, seed=0, kriging=kriging, block_m=asked.block_m)
                     if attention:
                         fused, make = with_attention(fused, make, tiles, seed=0)
-                    run = cross_fit(fused, labels.fitted, folds, make)
+                    run = cross_fit(fused, task.target, task.folds, make)
                     scored = (run.fold >= 0) & fused.present.all(1)
-                    groups = np.full(len(regions), -1)
-                    groups[labelled] = folds.groups
-                    target, predicted = labels.fitted[scored], run.predicted[scored]
-                    estimate = BlockBootstrap(seed=0).estimate(METRICS["r2"], target, predicted, groups[scored])
+                    target, predicted = task.target[scored], run.predicted[scored]
+                    estimate = BlockBootstrap(seed=0).estimate(METRICS["r2"], target, predicted, task.groups[scored])
                     estimates.append(estimate.as_list())
                 mean = round(float(np.mean([each[0] for each in estimates])), 4)
                 found.append(

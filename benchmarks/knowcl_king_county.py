@@ -24,7 +24,7 @@ from chorograph.area.folder import Area
 from chorograph.area.splits import SpatialBlocks, duplicate_groups
 from chorograph.ground.stage import Ledger
 from chorograph.metrics.regression import METRICS
-from chorograph.prediction.labels import read_labels
+from chorograph.prediction.labels import Question, read_labels
 from chorograph.prediction.modalities import image_features, location_features
 from chorograph.prediction.probes.gaussian_process import GaussianProcess
 from chorograph.pretraining.alignment.config import AlignConfig
@@ -34,8 +34,8 @@ from chorograph.pretraining.links.run import embed_graph
 
 RESULT = Path(__file__).parent / "results" / "knowcl_king_county.json"
 TARGETS: dict[str, dict[str, Any]] = {
-    "sale_price_median_usd": {"log": True},
-    "sale_price_per_sqft_median_usd": {"log": True},
+    "sale_price_median_usd": {"scale": "log"},
+    "sale_price_per_sqft_median_usd": {"scale": "log"},
     "bachelor_or_higher": {"per": "population"},
     "average_household_size": {},
     "poverty_male_percent": {},
@@ -60,7 +60,7 @@ def run_fold(path: Path, vectors: str, fold: int, epochs: int, seed: int) -> pd.
     held = Embeddings.read(area.embeddings_path(vectors))
     ids = area.regions["region_id"]
     image = image_features(area.images, held.image_ids, held.vectors, ids, "mean")
-    usable = np.isfinite(image).all(1) & np.isfinite(read_labels(area, "sale_price_median_usd", Ledger()).own)
+    usable = np.isfinite(image).all(1) & np.isfinite(read_labels(area, Question("sale_price_median_usd"), Ledger()).own)
     regions = area.regions[usable]
     folds = SpatialBlocks(6000.0, 0.0, 5, 0).folds(area, regions, duplicate_groups(area.images, regions["region_id"]))
     tested = np.zeros(len(ids), dtype=bool)
@@ -83,7 +83,7 @@ def run_fold(path: Path, vectors: str, fold: int, epochs: int, seed: int) -> pd.
     }
     rows = []
     for target, settings in TARGETS.items():
-        labels = read_labels(area, target, Ledger(), **settings)
+        labels = read_labels(area, Question(target, **settings), Ledger())
         known = np.isfinite(labels.fitted) & usable & np.isfinite(np.hstack(list(blocks.values()))).all(1)
         train, test = known & ~tested, known & tested
         for name, parts in SETS.items():

@@ -21,7 +21,7 @@ from chorograph.embedding.run import embed_images
 from chorograph.ground.stage import Ledger
 from chorograph.metrics.regression import METRICS
 from chorograph.prediction.crossfit import Fused, cross_fit
-from chorograph.prediction.labels import read_labels
+from chorograph.prediction.labels import Question, read_labels
 from chorograph.prediction.modalities import image_features
 from chorograph.prediction.probes.registry import make_probe_maker
 from chorograph.synthetic import SyntheticCityConfig, build_synthetic
@@ -51,7 +51,7 @@ def main() -> None:
 
         def enter(name: str, blocks: dict[str, Any]) -> None:
             for indicator in indicators:
-                target = read_labels(area, indicator, Ledger()).fitted
+                target = read_labels(area, Question(indicator), Ledger()).fitted
                 known = np.isfinite(target)
                 regions = area.regions[known]
                 folds = SpatialBlocks(1500.0, 0.0, 5, 0).folds(

@@ -29,7 +29,7 @@ from chorograph.area.folder import Area
 from chorograph.graph.facts import Graph
 from chorograph.ground.stage import Ledger
 from chorograph.metrics.regression import METRICS
-from chorograph.prediction.labels import read_labels
+from chorograph.prediction.labels import Question, read_labels
 from chorograph.prediction.modalities import graph_part
 from chorograph.prediction.probes.registry import make_probe_maker
 
@@ -105,7 +105,7 @@ def main() -> None:
     result = json.loads(path.read_text()) if path.is_file() else {"area": area.name, "test R2": {}, "chosen": {}}
     for indicator in [asked.only] if asked.only else INDICATORS:
         start = time.perf_counter()
-        y = read_labels(area, indicator, Ledger(), log=True, plus=1.0).fitted
+        y = read_labels(area, Question(indicator, "log1p"), Ledger()).fitted
         usable = np.isfinite(y) & np.isfinite(np.hstack([blocks[name] for name in blocks])).all(1)
         train, valid, test = (np.flatnonzero(usable & (role == name)) for name in ("train", "val", "test"))
         both = np.concatenate([train, valid])
