@@ -151,10 +151,10 @@ def test_rooms_without_torch_import_no_extra(room: Path) -> None:
 
 
 @pytest.mark.parametrize("room", _rooms(), ids=lambda path: path.name)
-def test_a_folder_has_at_most_a_dozen_and_three_files(room: Path) -> None:
+def test_a_large_room_has_sub_folders(room: Path) -> None:
     for folder in [room, *(path for path in room.rglob("*") if path.is_dir() and path.name != "__pycache__")]:
         files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
-        assert len(files) <= 15, f"{folder.relative_to(SOURCE)} holds {len(files)} files: give it sub-folders"
+        assert len(files) <= 20, f"{folder.relative_to(SOURCE)} holds {len(files)} files: give it sub-folders"
 
 
 @pytest.mark.parametrize("statement", ["import chorograph", "import chorograph.cli.app"])

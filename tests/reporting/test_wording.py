@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from chorograph.ground.files import read_json
+from chorograph.prediction.profile import read_scores
 from chorograph.prediction.scores import Scores
 from chorograph.reporting.numbers import Quantity
 from chorograph.reporting.run import read_run
@@ -21,7 +23,8 @@ def scores(tmp_path: Path, make_run: Make) -> Make:
     """Return a maker of scores: the usual ones with the changes asked for."""
 
     def make(**changes: Any) -> Scores:
-        return read_run(make_run(tmp_path / str(len(list(tmp_path.iterdir()))), "nowhere", **changes)).scores
+        run = make_run(tmp_path / str(len(list(tmp_path.iterdir()))), "nowhere", **changes)
+        return next(iter(read_scores(read_json(run / "scores.json"), "scores.json").values()))
 
     return make
 

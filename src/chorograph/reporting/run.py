@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def read_run(path: Path, indicator: str | None = None) -> Run:
     held = read_scores(read_json(path / "scores.json"), str(path / "scores.json"))
     if indicator is not None and indicator not in held:
         raise UnknownNameError.of(f"indicator of {path}", indicator, held)
-    scores = held[indicator or next(iter(held))]
+    scores = _stated(held[indicator or next(iter(held))])
     manifest = read_json(path / "manifest.json")
     if not isinstance(manifest, dict) or not isinstance(manifest.get("config", {}), dict):
         raise InputError(f"{path / 'manifest.json'} is not the manifest of a stage; run `chorograph predict` again")
@@ -74,23 +74,24 @@ def read_run(path: Path, indicator: str | None = None) -> Run:
 
 def short_unit(scores: Scores) -> str:
     """Return the unit as it stands behind a number: nothing for a share, which needs none."""
-    unit = _stated(scores.unit)
-    return "" if unit.startswith("share of ") else unit
+    return "" if scores.unit.startswith("share of ") else scores.unit
 
 
 def axis_unit(scores: Scores) -> str:
     """Return the unit as it stands on an axis."""
-    return _stated(scores.unit) or "unit not stated"
+    return scores.unit or "unit not stated"
 
 
 def fitted_unit(scores: Scores) -> str:
     """Return the unit that was fitted in, as it stands above a column."""
-    return _stated(scores.fitted_unit) or "fitted unit"
+    return scores.fitted_unit or "fitted unit"
 
 
-def _stated(unit: str) -> str:
-    """Return a unit as it may be written: one that nobody gave is called "unstated" in an area."""
-    return "" if unit == "unstated" else unit.replace("ln(unstated)", "ln")
+def _stated(scores: Scores) -> Scores:
+    """Return the scores with units as they may be written: one that nobody gave is called "unstated" in an area."""
+    unit = "" if scores.unit == "unstated" else scores.unit
+    fitted = "" if scores.fitted_unit == "unstated" else scores.fitted_unit.replace("ln(unstated)", "ln")
+    return replace(scores, unit=unit, fitted_unit=fitted)
 
 
 def _read_predictions(path: Path, indicator: str) -> gpd.GeoDataFrame:
