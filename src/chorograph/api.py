@@ -134,6 +134,7 @@ def predict(
     *,
     indicator: str | Sequence[str] | None = None,
     log: bool = False,
+    scale: str | None = None,
     plus: float = 0.0,
     per: str | None = None,
     year: int | None = None,
@@ -150,7 +151,7 @@ def predict(
     level: float = 0.9,
     interval: str = "cross",
     shift_weights: bool = False,
-    neediest: str = "low",
+    neediest: str | None = None,
     repeats: int = 1,
     allow_leaks: bool = False,
     ablate: bool = False,
@@ -166,7 +167,8 @@ def predict(
         embeddings: image vectors from `embed`; the name of a model whose vectors the area holds; an array with a row
             for each of `area.regions`; or None to go without imagery.
         indicator: what to predict, one name or several; None: every indicator that the area has.
-        log: fit the natural logarithm; results are in the indicator's own unit.
+        log: fit the natural logarithm, as `scale="log"`; results are in the indicator's own unit.
+        scale: linear, log, log1p or logit (shares); None: as the area describes the indicator, else a guess, told.
         plus: with `log`, is added first.
         per: an indicator to divide by first, to predict a share or rate.
         year: the year to use, where an indicator has several.
@@ -184,7 +186,7 @@ def predict(
         level: nominal coverage of the intervals.
         interval: cross, split or quantile.
         shift_weights: weigh residuals for regions that look unlike the labelled ones.
-        neediest: which end of the indicator is need: low or high.
+        neediest: which end of the indicator is need: low or high; None: as the area describes it, else low.
         repeats: deal the folds this many times.
         allow_leaks: go on where the answer could have been known.
         ablate: also score every subset of the modalities.
@@ -214,13 +216,14 @@ def predict(
     """
     from chorograph.prediction.run import predict_profile
     from chorograph.prediction.settings import PredictionSettings
-    from chorograph.prediction.task import make_questions, make_split
+    from chorograph.prediction.task import make_split
 
     area = _area(area)
     settings = configure(
         PredictionSettings,
         {
             "log": log,
+            "scale": scale,
             "plus": plus,
             "per": per,
             "year": year,
@@ -246,12 +249,11 @@ def predict(
         },
         where="predict",
     )
-    questions = make_questions(area, [indicator] if isinstance(indicator, str) else indicator or [], settings)
     ledger = Ledger()
     found = predict_profile(
         area,
         _vectors(area, embeddings),
-        questions,
+        [indicator] if isinstance(indicator, str) else indicator or [],
         settings,
         make_split(settings) if isinstance(split, str) else _as_split(split),
         ledger,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,11 @@ class ScikitSplit:
         groups = regions["group"].to_numpy(object) if regions["group"].notna().all() else None
         fold = np.full(len(regions), -1, dtype=np.int64)
         banned = []
-        for number, (train, test) in enumerate(self.splitter.split(positions, None, groups)):
+        with warnings.catch_warnings():
+            # Those that do not part by groups say so of every group they are given.
+            warnings.filterwarnings("ignore", message="The groups parameter is ignored")
+            parts = list(self.splitter.split(positions, None, groups))
+        for number, (train, test) in enumerate(parts):
             if (fold[test] >= 0).any():
                 raise InputError(f"{self.name} tests a region twice; predictions need one test of each at most")
             fold[test] = number

@@ -24,6 +24,7 @@ class Question:
     """What is asked of every region: an indicator, of which year, divided by another or not, on which scale.
 
     `scale` is the name of a scale; `plus` is added before a logarithm. `need` says which end is need: low or high.
+    `title` names the indicator in plain words, empty where nobody did.
     """
 
     indicator: str
@@ -32,6 +33,7 @@ class Question:
     year: int | None = None
     plus: float = 0.0
     need: str = "low"
+    title: str = ""
 
 
 @dataclass(frozen=True)

@@ -22,16 +22,16 @@ from chorograph.prediction.crossfit import cross_fit
 from chorograph.prediction.features import read_features
 from chorograph.prediction.fits import Fits, Model, fit_tasks, make_model
 from chorograph.prediction.intervals import shift_weights
-from chorograph.prediction.labels import Question
 from chorograph.prediction.leakage import Finding, look_for_leaks
 from chorograph.prediction.probes.baselines import BASELINES
 from chorograph.prediction.profile import Prediction, Profile
+from chorograph.prediction.questions import indicators_asked, make_question
 from chorograph.prediction.scores import Row, Scores, attainable_row
 from chorograph.prediction.scoring import Scoring
 from chorograph.prediction.settings import PredictionSettings
 from chorograph.prediction.suggest import as_frame, suggest
 from chorograph.prediction.support import supported
-from chorograph.prediction.task import Rows, Task, build_tasks
+from chorograph.prediction.task import Parted, Rows, Task
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
@@ -42,7 +42,7 @@ _MEANING = {baseline.name: baseline.meaning for baseline in BASELINES}
 def predict_profile(
     area: Area,
     embeddings: Embeddings | NDArray[Any] | None,
-    questions: Sequence[Question],
+    indicators: Sequence[str],
     settings: PredictionSettings,
     split: Split,
     ledger: Ledger,
@@ -50,7 +50,7 @@ def predict_profile(
     *,
     estimator: Any = None,
 ) -> Profile:
-    """Predict every indicator asked for, for every region of the area, and score each beside the baselines.
+    """Predict the indicators named, or all, for every region of the area, and score each beside the baselines.
 
     `embeddings` of images, or an array with a row for each region. `estimator`, a scikit-learn regressor, stands in for
     the probe that the settings name. Where several are asked for, one that cannot be
@@ -62,14 +62,18 @@ def predict_profile(
     )
     tasks: list[tuple[Task, Ledger, list[Finding]]] = []
     left_out: dict[str, str] = {}
-    for question, own in zip(questions, [Ledger() for _ in questions], strict=True):
+    parted = Parted(features, settings, split)
+    names = indicators_asked(area, indicators)
+    for name in names:
+        own = Ledger()
         try:
-            task = build_tasks(features, [question], settings, split, [own])[0]
+            question = make_question(area, name, settings, own, settings.neediest)
+            task = parted.task(question, own)
             tasks.append((task, own, _look_for_leaks(task, settings.allow_leaks, own)))
         except ChorographError as error:
-            if len(questions) == 1:
+            if len(names) == 1:
                 raise
-            left_out[question.indicator] = str(error)
+            left_out[name] = str(error)
     if not tasks:
         raise InputError("no indicator can be predicted: " + "; ".join(f"{n}: {why}" for n, why in left_out.items()))
     model = make_model(tasks[0][0], settings, None if estimator is None else lambda *_: clone(estimator))
@@ -127,6 +131,8 @@ def _judge(
         warnings=tuple(ledger.warnings),
         leaks=tuple(finding.as_dict() for finding in leaks),
         repeats=tuple(_repeat(task, model, settings, scoring)),
+        title=task.question.title,
+        plus=task.labels.scale.plus,
     )
     frame = _frame(task, fits, scoring, support, settings.level)
     return Prediction(frame, scores, _tables(task, fits, model, scoring, settings, progress))

@@ -72,8 +72,9 @@ class Row:
 class Scores:
     """How one indicator was predicted: the question, the model, the split, and a row for the model and each baseline.
 
-    `repeats`: R2 of the model under other deals of the same split. `leaks`: what was found, as dictionaries of what,
-    regions, leak. `counts` and `dropped` are the ledger's.
+    `title` in plain words, empty where nobody said. `plus` was added before a logarithm was taken. `repeats`: R2 of the
+    model under other deals of the same split. `leaks`: what was found, as dictionaries of what, regions, leak. `counts`
+    and `dropped` are the ledger's.
     """
 
     indicator: str
@@ -94,6 +95,8 @@ class Scores:
     warnings: tuple[str, ...] = ()
     leaks: tuple[Mapping[str, Any], ...] = ()
     repeats: tuple[float | None, ...] = ()
+    title: str = ""
+    plus: float = 0.0
 
     @property
     def log(self) -> bool:
@@ -124,6 +127,8 @@ class Scores:
             "fitted_unit": self.fitted_unit,
             "scale": self.scale,
             "log": self.log,
+            "plus": self.plus,
+            "title": self.title,
             "per": self.per,
             "level": self.level,
             "interval": self.interval,
@@ -165,6 +170,8 @@ class Scores:
             warnings=tuple(str(warning) for warning in content["warnings"]),
             leaks=tuple(dict(leak) for leak in content.get("leaks", ())),
             repeats=tuple(_finite(value) for value in content.get("repeats", ())),
+            title=str(content.get("title", "")),
+            plus=float(content.get("plus", 0.0)),
         )
         if not any(row.kind == "model" for row in scores.rows):
             raise ValueError("there is no row of kind 'model'")

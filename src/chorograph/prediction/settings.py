@@ -19,11 +19,21 @@ SPLITS = ("spatial_block", "cluster", "leave_group_out", "given:", "random")
 class TaskSettings:
     """The settings that make a task: labels, features and folds of a question. Every verb with a task has them all."""
 
-    log: bool = setting(False, help="fit the natural logarithm; results are given in the indicator's own unit")
+    log: bool = setting(
+        False, help="fit the natural logarithm, as --scale log; results are in the indicator's own unit"
+    )
+    scale: str | None = setting(
+        None,
+        help="what is fitted: linear, log, log1p, logit (shares); unset: as the area describes the indicator, else a "
+        "guess, which is told",
+        choices=("linear", "log", "log1p", "logit"),
+    )
     plus: float = setting(
         0.0, help="with --log: add this first; 1 fits ln(1 + y), which KnowCL does", within=at_least(0)
     )
-    per: str | None = setting(None, help="divide by this indicator first, to predict a share or rate")
+    per: str | None = setting(
+        None, help="divide by this indicator first, to predict a share or rate; none: do not, though described so"
+    )
     year: int | None = setting(None, help="the year to use, where the indicator has several")
     split: str = setting(
         "spatial_block",
@@ -61,7 +71,11 @@ class PredictionSettings(TaskSettings):
         choices=("cross", "split", "quantile"),
     )
     shift_weights: bool = setting(False, help="weigh residuals for regions that look unlike the labelled ones")
-    neediest: str = setting("low", help="which end of the indicator is need: low or high", choices=("low", "high"))
+    neediest: str | None = setting(
+        None,
+        help="which end of the indicator is need: low or high; unset: as the area describes it, else low",
+        choices=("low", "high"),
+    )
     repeats: int = setting(1, help="deal the folds this many times, and tell how far R2 varies", within=at_least(1))
     allow_leaks: bool = setting(False, help="go on where the answer could have been known; the report says so")
     ablate: bool = setting(False, help="also score every subset of the modalities (ablation.csv)")

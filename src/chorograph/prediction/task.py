@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from chorograph.ground.stage import Ledger
 from chorograph.prediction.crossfit import Fused
 from chorograph.prediction.features import Features
 from chorograph.prediction.labels import Labels, Question, read_labels
-from chorograph.prediction.settings import PredictionSettings, TaskSettings
+from chorograph.prediction.settings import TaskSettings
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -70,23 +69,30 @@ class Task:
         return groups
 
 
-def build_tasks(
-    features: Features, questions: Sequence[Question], settings: TaskSettings, split: Split, ledgers: Sequence[Ledger]
-) -> list[Task]:
-    """Return the task of each question; those labelled in the same regions share their folds.
+class Parted:
+    """Makes tasks on the same features; questions labelled in the same regions share their folds."""
 
-    Each question has a ledger of its own, for what its labels lose. Raises `UnknownNameError` for an indicator or
-    modality nobody knows, `InputError` where labels, folds or modalities do not suffice; each says what to change.
-    """
-    fused = features.fused(settings.modalities)
-    parted: dict[bytes, tuple[Folds, int, NDArray[np.int64]]] = {}
-    tasks = []
-    for question, ledger in zip(questions, ledgers, strict=True):
-        labels = read_labels(features.area, question, ledger)
+    def __init__(self, features: Features, settings: TaskSettings, split: Split) -> None:
+        self.features, self.settings, self.split = features, settings, split
+        self.fused = features.fused(settings.modalities)
+        self._parted: dict[bytes, tuple[Folds, int, NDArray[np.int64]]] = {}
+
+    def task(self, question: Question, ledger: Ledger) -> Task:
+        """Return the task of a question; `ledger` counts what its labels lose.
+
+        Raises `UnknownNameError` for an indicator that the area does not have, `InputError` where labels or folds do
+        not suffice, or all labels are the same; each says what to change.
+        """
+        labels = read_labels(self.features.area, question, ledger)
+        known = labels.own[labels.known]
+        if np.ptp(known) == 0:
+            raise InputError(
+                f"every label of {question.indicator!r} is {known[0]:g} ({len(known)} of them): nothing to predict"
+            )
         key = labels.known.tobytes()
-        if key not in parted:
-            parted[key] = _part(features, labels.known, settings, split)
-        folds, tested, duplicates = parted[key]
+        if key not in self._parted:
+            self._parted[key] = _part(self.features, labels.known, self.settings, self.split)
+        folds, tested, duplicates = self._parted[key]
         ledger.count("regions", len(labels.known))
         ledger.count("labelled", int(labels.known.sum()))
         ledger.count("duplicate image groups", len(np.unique(duplicates[duplicates >= 0])))
@@ -94,13 +100,12 @@ def build_tasks(
             ledger.warnings.append(
                 f"{folds.merged_duplicates} blocks were joined to others, which hold identical images"
             )
-        tasks.append(Task(question, labels, features, fused, split, folds, tested, duplicates))
-    return tasks
+        return Task(question, labels, self.features, self.fused, self.split, folds, tested, duplicates)
 
 
 def build_task(features: Features, question: Question, settings: TaskSettings, split: Split, ledger: Ledger) -> Task:
-    """Return the task of one question; raises as `build_tasks` does."""
-    return build_tasks(features, [question], settings, split, [ledger])[0]
+    """Return the task of one question; raises as `Parted.task` does, and for modalities that are not there."""
+    return Parted(features, settings, split).task(question, ledger)
 
 
 def make_split(settings: TaskSettings) -> Split:
@@ -108,25 +113,6 @@ def make_split(settings: TaskSettings) -> Split:
     return parse_split(
         settings.split, block_m=settings.block_m, buffer_m=settings.buffer_m, folds=settings.folds, seed=settings.seed
     )
-
-
-def make_question(indicator: str, settings: TaskSettings, need: str = "low") -> Question:
-    """Return the question that the settings ask of an indicator."""
-    scale = "log" if settings.log else "linear"
-    return Question(indicator, scale, settings.per, settings.year, settings.plus if settings.log else 0.0, need)
-
-
-def make_questions(area: Area, indicators: Sequence[str], settings: PredictionSettings) -> list[Question]:
-    """Return a question for each indicator named, or for every one that the area has.
-
-    Raises `InputError` where the area has none, or one is named twice.
-    """
-    named = list(indicators) or sorted(area.indicators["indicator"].unique())
-    if not named:
-        raise InputError(f"{area.path} has no indicators; `chorograph area build --indicators FILE` takes them in")
-    if twice := [name for name in named if named.count(name) > 1]:
-        raise InputError(f"options: --indicator {twice[0]} is given twice")
-    return [make_question(name, settings, settings.neediest) for name in named]
 
 
 def _part(

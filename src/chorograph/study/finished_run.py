@@ -15,15 +15,17 @@ from safetensors.numpy import load_file
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
 from chorograph.ground.errors import ImageError, InputError, UnknownNameError
+from chorograph.ground.files import read_json
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import Ledger, Progress
 from chorograph.models.encoders.protocols import FittedEncoder, ImageEncoder
 from chorograph.models.encoders.registry import load_encoder, parts_of, resolve
 from chorograph.prediction.features import Features, read_features
 from chorograph.prediction.fits import model_maker
-from chorograph.prediction.labels import Labels
+from chorograph.prediction.labels import Labels, Question
+from chorograph.prediction.profile import read_scores
 from chorograph.prediction.settings import PredictionSettings
-from chorograph.prediction.task import Task, build_task, make_question, make_split
+from chorograph.prediction.task import Task, build_task, make_split
 from chorograph.study.attribution import HeldOutModel, PooledTiles, Vector, fit_held_out, own_share, pool
 
 #: Added to the seed of re-drawn weights: a training's seed also drew the weights that it began with.
@@ -108,7 +110,7 @@ def take_up(area: Area, asked: Mapping[str, Any], run: Path, indicator: str, dev
         raise InputError(f"{run} was predicted from {', '.join(names)}, without imagery: there is nothing to look into")
     settings = replace(settings, modalities=",".join(names))
     features = _features(area, embeddings, settings)
-    question = make_question(indicator, settings)
+    question = question_of(run, indicator, settings)
     task = build_task(features, question, settings, make_split(settings), Ledger())
     regions, images = area.regions, area.images.set_index("image_id")
     groups = np.where(task.labelled, task.groups, len(regions) + np.arange(len(regions)))
@@ -129,6 +131,15 @@ def run_settings(asked: Mapping[str, Any], where: str) -> PredictionSettings:
     """Return how a run was fitted and judged, from the configuration in its manifest."""
     known = {field.name for field in fields(PredictionSettings)}
     return configure(PredictionSettings, {name: asked[name] for name in asked if name in known}, where=where)
+
+
+def question_of(run: Path, indicator: str, settings: PredictionSettings) -> Question:
+    """Return what a run asked of an indicator, from its scores: descriptions and guesses may have changed since."""
+    scores = read_scores(read_json(run / "scores.json"), str(run / "scores.json"))
+    if indicator not in scores:
+        raise UnknownNameError.of(f"indicator of {run}", indicator, scores)
+    asked = scores[indicator]
+    return Question(indicator, asked.scale, asked.per, settings.year, asked.plus or settings.plus, asked.neediest)
 
 
 def predictions_of(run: Path, indicator: str) -> gpd.GeoDataFrame:

@@ -23,7 +23,8 @@ from chorograph.models.encoders.registry import load_encoder, parts_of
 from chorograph.prediction.crossfit import Fused, spread
 from chorograph.prediction.features import Features, read_features
 from chorograph.prediction.fits import probe_maker
-from chorograph.prediction.task import Task, build_task, make_question, make_split
+from chorograph.prediction.questions import make_question
+from chorograph.prediction.task import Task, build_task, make_split
 from chorograph.study.corruptions import CORRUPTIONS, SETS, STRENGTHS, Pixels, corrupt, of_set
 from chorograph.study.settings import RobustnessSettings
 
@@ -124,7 +125,8 @@ def _read(area: Area, indicator: str, config: RobustnessSettings, ledger: Ledger
     images = area.images
     images = images[(images["view"] == config.view) & images["uri"].notna() & images["region_id"].notna()]
     anywhere = replace(config, modalities="all")
-    task = build_task(Features.none(area), make_question(indicator, config), anywhere, make_split(config), ledger)
+    question = make_question(area, indicator, config, ledger)
+    task = build_task(Features.none(area), question, anywhere, make_split(config), ledger)
     usable = task.labelled & area.regions["region_id"].isin(images["region_id"]).to_numpy()
     if usable.sum() < 10:
         raise InputError(f"{area.path}: only {int(usable.sum())} regions have both {indicator} and an image")

@@ -28,7 +28,8 @@ from chorograph.models.weights import weights_digest
 from chorograph.prediction.crossfit import cross_fit
 from chorograph.prediction.features import Features, read_features
 from chorograph.prediction.fits import probe_maker
-from chorograph.prediction.task import Task, build_task, make_question, make_split
+from chorograph.prediction.questions import make_question
+from chorograph.prediction.task import Task, build_task, make_split
 from chorograph.study.settings import TextSettings
 
 _BATCH = 64
@@ -82,7 +83,7 @@ def run_ablation(
     """
     if "image" not in config.modalities.split(","):
         raise InputError("options: --modalities must have image, which is what differs between the rows")
-    question = make_question(indicator, config)
+    question = make_question(area, indicator, config, ledger)
     anywhere = replace(config, modalities="all")
     task = build_task(Features.none(area), question, anywhere, make_split(config), ledger)
     labels, labelled = task.labels, task.labelled

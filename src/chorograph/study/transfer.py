@@ -22,7 +22,8 @@ from chorograph.models.encoders.registry import resolve
 from chorograph.prediction.crossfit import ProbeMaker, cross_fit
 from chorograph.prediction.features import read_features, split_names
 from chorograph.prediction.fits import probe_maker
-from chorograph.prediction.task import Task, build_task, make_question, make_split
+from chorograph.prediction.questions import make_question
+from chorograph.prediction.task import Task, build_task, make_split
 from chorograph.study.settings import TransferSettings
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _places(areas: Sequence[Area], indicator: str, config: TransferSettings, led
     for area, of_area in zip(areas, vectors, strict=True):
         features = read_features(area, of_area, modalities=config.modalities, pooling=config.pooling)
         own = Ledger()
-        task = build_task(features, make_question(indicator, config), config, make_split(config), own)
+        task = build_task(features, make_question(area, indicator, config, ledger), config, make_split(config), own)
         for reason, number in own.dropped.items():
             ledger.drop(reason, number)
         usable = task.labelled & task.fused.present.all(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from chorograph.area.descriptions import FILE as DESCRIPTIONS
 from chorograph.ground.errors import InputError
 from chorograph.ground.settings import plain, setting
 from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
@@ -31,7 +32,7 @@ def inputs(settings: Settings) -> list[Path]:
 
     area = Area.open(settings.area)
     tables = ("regions", "images", "indicators", "poi_counts", "triples", "entities")
-    files = [area.table_path(name) for name in tables]
+    files = [*(area.table_path(name) for name in tables), area.path / DESCRIPTIONS]
     if settings.embeddings != "none":
         files.append(area.embeddings_path(resolve(settings.embeddings)))
     if settings.texts is not None:
@@ -58,13 +59,12 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         from chorograph.area.embeddings import Embeddings
         from chorograph.models.encoders.registry import resolve
         from chorograph.prediction.run import predict_profile
-        from chorograph.prediction.task import make_questions, make_split
+        from chorograph.prediction.task import make_split
 
         vectors = None
         if settings.embeddings != "none":
             vectors = Embeddings.read(area.embeddings_path(resolve(settings.embeddings)))
-        questions = make_questions(area, settings.indicator, settings)
-        profile = predict_profile(area, vectors, questions, settings, make_split(settings), ledger, progress)
+        profile = predict_profile(area, vectors, settings.indicator, settings, make_split(settings), ledger, progress)
         ledger.outputs += profile.write(out)
         table = profile.r2_table()
         if len(profile) == 1:

@@ -15,6 +15,7 @@ VERBS: dict[str, Verb] = {
         area.synthetic.VERB,
         area.check.VERB,
         area.info.VERB,
+        area.describe.VERB,
         graph.build.VERB,
         graph.info.VERB,
         graph.check.VERB,
