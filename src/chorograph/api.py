@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
 from chorograph.area.scikit_split import ScikitSplit
-from chorograph.area.splits import Clusters, Given, LeaveGroupOut, RandomFolds, SpatialBlocks, Split
+from chorograph.area.splits import Clusters, DistanceMatched, Given, LeaveGroupOut, RandomFolds, SpatialBlocks, Split
 from chorograph.ground.errors import (
     AreaError,
     ChorographError,
@@ -36,6 +36,7 @@ __all__ = [
     "AreaError",
     "ChorographError",
     "Clusters",
+    "DistanceMatched",
     "Embeddings",
     "Given",
     "InputError",

@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from chorograph.prediction.probes.gaussian_process import GaussianProcess, _log_median, _negative_log_posterior, _Term
+from chorograph.prediction.probes.gaussian_process import GaussianProcess, Term, _log_median, _negative_log_posterior
 
 
 def _data(seed: int = 0, number: int = 120) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +34,7 @@ def test_equals_scikit_learn_at_the_same_hyperparameters() -> None:
 def test_the_gradient_is_exact() -> None:
     X, y = _data(number=40)
     names = {"image": slice(0, 3), "location": slice(3, 5)}
-    terms = [_Term.of(name, columns, X[:, columns], 40) for name, columns in names.items()]
+    terms = [Term.of(name, columns, X[:, columns], 40) for name, columns in names.items()]
     distances = [cdist(part, part) for part in (term.reduce(X) for term in terms)]
     centres = np.array([_log_median(distance) for distance in distances])
     arguments = (terms, distances, centres, (y - y.mean()) / y.std())
@@ -74,3 +74,38 @@ def test_std_grows_away_from_the_data_and_clone_works() -> None:
     _, near = fitted.predict(X[:5], return_std=True)
     _, far = fitted.predict(X[:5] + 100.0, return_std=True)
     assert (far > near).all()
+
+
+def test_many_targets_are_fitted_as_each_alone() -> None:
+    rng = np.random.default_rng(8)
+    X = rng.normal(size=(60, 5))
+    Y = np.stack([np.sin(X[:, 0]), X[:, 3] + 0.3 * rng.normal(size=60), rng.normal(size=60)], axis=1)
+    groups = {"image": slice(0, 3), "location": slice(3, 5)}
+    new = rng.normal(size=(9, 5))
+    folds = [(np.flatnonzero(np.arange(60) % 4 != k), np.flatnonzero(np.arange(60) % 4 == k)) for k in range(4)]
+    together = GaussianProcess(groups).fit(X, Y)
+    mean, std = together.predict(new, return_std=True)
+    for column in range(3):
+        alone = GaussianProcess(groups).fit(X, Y[:, column])
+        own_mean, own_std = alone.predict(new, return_std=True)
+        assert np.allclose(mean[:, column], own_mean, rtol=0, atol=1e-12)
+        assert np.allclose(std[:, column], own_std, rtol=0, atol=1e-12)
+        assert np.allclose(together.held_out(folds)[:, column], alone.held_out(folds), rtol=0, atol=1e-12)
+
+
+def test_rows_are_left_out_without_fitting_again() -> None:
+    rng = np.random.default_rng(9)
+    X = rng.normal(size=(40, 3))
+    y = X[:, 0] ** 2 + 0.2 * rng.normal(size=40)
+    ours = GaussianProcess().fit(X, y)
+    part = np.arange(40) % 3
+    folds = [(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in range(3)]
+    found = ours.held_out(folds)
+    # scikit-learn's process with our hyperparameters, fitted on each rest.
+    kernel = ConstantKernel(ours.variances_["features"]) * RBF(ours.lengths_["features"]) + WhiteKernel(
+        ours.noise_ + 1e-6
+    )
+    rows = ours.terms_[0].reduce(X)
+    for train, test in folds:
+        theirs = GaussianProcessRegressor(kernel, optimizer=None).fit(rows[train], (y[train] - y.mean()) / y.std())
+        assert np.allclose(found[test], theirs.predict(rows[test]) * y.std() + y.mean(), atol=1e-6)

@@ -57,6 +57,7 @@ def conformal_intervals(
     method: str = "cross",
     weigh: Weigh | None = None,
     basis: NDArray[np.object_] | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> tuple[Vector, Vector]:
     """Return (lower, upper) of every row: tested rows from other folds' residuals, all others from every fold's.
 
@@ -64,18 +65,21 @@ def conformal_intervals(
     decides its interval, so the share of truths inside is a fair measure of coverage. `scale` is how uncertain the
     probe says each prediction is, in the target's unit (ones where it does not say).
 
-    `cross`: |residual| / scale of all other folds (normalised conformal prediction, Papadopoulos et al. 2008).
+    `cross`: |residual| / scale of all other folds (normalised conformal prediction, Papadopoulos et al. 2008), with the
+    scale half-way to one for all rows (`tempered`).
     `split`: of the next fold alone. `quantile`: the probe's own Gaussian quantiles, moved out or in by how far truths
     lay beyond them (conformalised quantile regression, Romano et al. 2019). `weigh` gives the weights of the residuals
     under covariate shift. `basis` names what each row was predicted from: a row's interval rests on residuals of rows
     of the same basis (Mondrian conformal prediction, Vovk et al. 2005, section 4.5), or on all where those are too few
-    for the level; regions that lack imagery are predicted worse, and would widen the intervals of all others.
+    for the level; regions that lack imagery are predicted worse, and would widen the intervals of all others. `groups`
+    numbers the blocks that rows lie in: a new region lies in a new block, so that blocks, not rows, are what the level
+    is promised over (`level_for_blocks`).
     """
     lower, upper = np.full(len(target), np.nan), np.full(len(target), np.nan)
     known = (fold >= 0) & np.isfinite(target) & np.isfinite(predicted)
     folds = np.unique(fold[known])
     reach = norm.ppf(0.5 + level / 2) * scale if method == "quantile" else np.zeros(len(target))
-    unit = np.ones(len(target)) if method == "quantile" else scale
+    unit = np.ones(len(target)) if method == "quantile" else tempered(scale, known)
     score = (np.abs(target - predicted) - reach) / unit
     kinds = np.zeros(len(target)) if basis is None else basis
     for number, kind in product([*folds.tolist(), -1], np.unique(kinds)):
@@ -88,13 +92,41 @@ def conformal_intervals(
             others = known & (fold == folds[(np.searchsorted(folds, number) + 1) % len(folds)])
         if np.isfinite(conformal_quantile(score[others & (kinds == kind)], level)).all():
             others = others & (kinds == kind)
+        asked = level if groups is None else level_for_blocks(groups[others], level)
         if weigh is None:
-            half = conformal_quantile(score[others], level)
+            half = conformal_quantile(score[others], asked)
         else:
-            half = conformal_quantile(score[others], level, *weigh(others, rows))
+            half = conformal_quantile(score[others], asked, *weigh(others, rows))
         lower[rows] = predicted[rows] - reach[rows] - half * unit[rows]
         upper[rows] = predicted[rows] + reach[rows] + half * unit[rows]
     return lower, upper
+
+
+def tempered(scale: Vector, known: Rows) -> Vector:
+    """Return the scale of each row half-way, on a logarithmic axis, to the median of the rows with known residuals.
+
+    A probe's own standard deviation tells where it knows less, and exaggerates: on King County, where blocks of labels
+    were hidden as whole unlabelled ones lie, intervals in its proportion held 87 % of prices near labels and 92 % far
+    from any, equal ones 93 % at twice the width near labels; half-way they held 92 to 93 % at every distance
+    (docs/findings.md).
+    """
+    usual = float(np.median(scale[known])) if known.any() else 1.0
+    return np.sqrt(scale * usual) if usual > 0 else scale
+
+
+def level_for_blocks(groups: NDArray[np.int64], level: float) -> float:
+    """Return the level to ask of residuals in these blocks so that a new block is covered at `level`.
+
+    Residuals of a block resemble each other, so that n of them in K blocks are worth K draws, and the finite-sample
+    correction of the conformal quantile is (K + 1) / K (Dunn, Wasserman and Ramdas 2022, Distribution-free prediction
+    sets for two-layer hierarchical models). K is Kish's effective number, n² over the sum of squared sizes. Few blocks
+    cannot promise a high level: no more than half the way from `level` to 1 is asked.
+    """
+    sizes = np.unique(groups, return_counts=True)[1].astype(np.float64)
+    if not sizes.size:
+        return level
+    number = sizes.sum() ** 2 / (sizes**2).sum()
+    return float(min(level * (number + 1) / number, (1 + level) / 2))
 
 
 def shift_weights(features: NDArray[np.float64]) -> Weigh:

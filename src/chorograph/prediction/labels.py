@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.stage import Ledger
+from chorograph.prediction.bounds import Bounds
 from chorograph.prediction.scales import Scale
 
 if TYPE_CHECKING:
@@ -38,12 +39,16 @@ class Question:
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels of n regions, NaN where there are none: `own` in `unit`, `fitted` in `fitted_unit`."""
+    """Labels of n regions, NaN where there are none: `own` in `unit`, `fitted` in `fitted_unit`.
+
+    `bounds`: what values the indicator can take, in `unit`.
+    """
 
     own: Vector
     fitted: Vector
     unit: str
     scale: Scale = field(default_factory=Scale)
+    bounds: Bounds = field(default_factory=Bounds)
 
     @property
     def fitted_unit(self) -> str:
@@ -56,8 +61,11 @@ class Labels:
         return np.isfinite(self.fitted)
 
     def to_own(self, fitted: Vector) -> Vector:
-        """Bring values from the fitted unit to the indicator's own (the exponential of a median, no smearing)."""
-        return self.scale.own(fitted)
+        """Bring values from the fitted unit to the indicator's own (the exponential of a median, no smearing).
+
+        What lies outside the values that the indicator can take is brought to the nearest that it can.
+        """
+        return self.bounds.hold(self.scale.own(fitted))
 
 
 def read_labels(area: Area, question: Question, ledger: Ledger) -> Labels:
@@ -77,7 +85,7 @@ def read_labels(area: Area, question: Question, ledger: Ledger) -> Labels:
     unusable = scale.unusable(values)
     ledger.drop(scale.reason, int(unusable.sum()))
     own = np.where(unusable, np.nan, values)
-    labels = Labels(own, scale.fitted(own), unit, scale)
+    labels = Labels(own, scale.fitted(own), unit, scale, Bounds.of(unit, own))
     if not labels.known.any():
         raise InputError(f"no region of {area.path} has a usable label for {question.indicator!r}")
     return labels

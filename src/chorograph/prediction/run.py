@@ -18,6 +18,7 @@ from chorograph.ground.errors import ChorographError, InputError, LeakError
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.metrics.regression import BlockBootstrap
 from chorograph.prediction.ablation import ablate
+from chorograph.prediction.applicability import area_of_applicability
 from chorograph.prediction.crossfit import cross_fit
 from chorograph.prediction.features import read_features
 from chorograph.prediction.fits import Fits, Model, fit_tasks, make_model
@@ -30,7 +31,6 @@ from chorograph.prediction.scores import Row, Scores, attainable_row
 from chorograph.prediction.scoring import Scoring
 from chorograph.prediction.settings import PredictionSettings
 from chorograph.prediction.suggest import as_frame, suggest
-from chorograph.prediction.support import supported
 from chorograph.prediction.task import Parted, Rows, Task
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _judge(
     scored = fits.scored(task)
     if not scored.any():
         raise InputError("no labelled region has every modality asked for, so nothing can be scored")
-    support = supported(task.fused, task.labelled, task.folds)
+    support = area_of_applicability(task.fused, task.target, task.folds).supported
     _count(task, fits, scored, support, ledger)
     scoring = Scoring(
         task.labels,

@@ -40,7 +40,15 @@ class Scoring:
     def interval(self, run: Predictions) -> Interval:
         """Return lower and upper bounds of all rows, in the indicator's own unit."""
         lower, upper = conformal_intervals(
-            self.labels.fitted, run.predicted, run.scale, run.fold, self.level, self.method, self.weigh, run.basis
+            self.labels.fitted,
+            run.predicted,
+            run.scale,
+            run.fold,
+            self.level,
+            self.method,
+            self.weigh,
+            run.basis,
+            self.groups,
         )
         return self.labels.to_own(lower), self.labels.to_own(upper)
 

@@ -12,7 +12,7 @@ MODALITY_HELP = (
     "graph-categories, graph-surroundings, graph-position, graph:NAME (vectors of `graph embed`); all: the first "
     "seven; standard: image, context, location"
 )
-SPLITS = ("spatial_block", "cluster", "leave_group_out", "given:", "random")
+SPLITS = ("spatial_block", "cluster", "distance_matched", "leave_group_out", "given:", "random")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,8 @@ class TaskSettings:
     year: int | None = setting(None, help="the year to use, where the indicator has several")
     split: str = setting(
         "spatial_block",
-        help="how regions are held out: spatial_block, cluster, leave_group_out, given:NAME, random (leaky)",
+        help="how regions are held out: spatial_block, cluster, distance_matched (as far from labels as the unlabelled "
+        "regions are), leave_group_out, given:NAME, random (leaky)",
         choices=SPLITS,
     )
     block_m: float = setting(6000.0, help="side of a spatial block, in metres", within=above(0))
