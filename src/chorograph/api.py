@@ -174,7 +174,8 @@ def predict(
         per: an indicator to divide by first, to predict a share or rate.
         year: the year to use, where an indicator has several.
         split: spatial_block, cluster, distance_matched, leave_group_out, given:NAME, random; a split such as
-            `SpatialBlocks`; or any scikit-learn splitter, which is given the regions' positions in km as X and their `group` as groups.
+            `SpatialBlocks`; or any scikit-learn splitter, which is given the regions' positions in km as X and their
+            `group` as groups.
         block_m: side of a spatial block, in metres, where `split` is a name.
         buffer_m: training keeps this far from tested regions, in metres, where `split` is a name.
         folds: number of folds, where `split` is a name.
