@@ -11,7 +11,7 @@ import pytest
 import simplejpeg
 from shapely.geometry import Polygon, box
 
-from chorograph.acquisition.own.own_files import build_area
+from chorograph.acquisition.own.build import build_area
 from chorograph.area.check import check_area
 from chorograph.area.folder import Area
 from chorograph.ground.errors import ChorographError, InputError

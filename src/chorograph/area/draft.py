@@ -14,7 +14,7 @@ import tomli_w
 from chorograph.area.check import check_area
 from chorograph.area.folder import Area, Source, write_split_table, write_table
 from chorograph.ground.errors import AreaError, ImageError
-from chorograph.ground.files import atomic_folder, sha256_bytes, slug
+from chorograph.ground.files import atomic_folder, sha256_bytes, slug, within
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -82,6 +82,10 @@ class AreaDraft:
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(data)
         return str(target.relative_to(self.folder)), digest
+
+    def remove_image(self, uri: str) -> None:
+        """Take out an image that was just added."""
+        within(self.folder, uri).unlink(missing_ok=True)
 
     def write_image(self, image_id: str, pixels: NDArray[np.uint8], quality: int = 90) -> tuple[str, str]:
         """Encode uint8 (height, width, 3) pixels as JPEG into the draft; returns uri and SHA-256."""

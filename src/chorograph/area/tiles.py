@@ -32,9 +32,9 @@ def tile_bounds(x: ArrayLike, y: ArrayLike, zoom: int) -> tuple[NDArray[np.float
     return west, _latitude((y + 1.0) / count), east, _latitude(y / count)
 
 
-def tile_centre(x: ArrayLike, y: ArrayLike, zoom: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (lon, lat) of each tile's centre on the map, in degrees."""
-    count = 2**zoom
+def tile_centre(x: ArrayLike, y: ArrayLike, zoom: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (lon, lat) of each tile's centre on the map, in degrees; `zoom` may be one a tile."""
+    count = 2.0 ** np.asarray(zoom, dtype=np.float64)
     lon = (np.asarray(x, dtype=np.float64) + 0.5) / count * 360.0 - 180.0
     return lon, _latitude((np.asarray(y, dtype=np.float64) + 0.5) / count)
 

@@ -1,4 +1,7 @@
-"""What an area of one's own is built from."""
+"""What can be asked of a user's own files: settings by kind of file, and of all together.
+
+Light: the table of verbs imports it.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +10,126 @@ from pathlib import Path
 
 from chorograph.ground.settings import between, setting
 
+#: The deepest zoom of a tile.
+MOST_ZOOM = 30
+
 
 @dataclass(frozen=True, kw_only=True)
-class OwnFiles:
-    """A user's files, what their columns are called, and what is said of the data in reports."""
+class Reading:
+    """Settings that every table of the user's shares."""
 
-    tiles: Path | None = setting(None, help="folder of satellite tiles (any format Pillow reads)")
-    tiles_table: Path | None = setting(
-        None, help="CSV: tile (file name, with or without suffix), and region id, zoom, x, y, lon, lat where known"
+    encoding: str | None = setting(
+        None, help="the encoding of tables of text, such as gb18030 or cp1252; by default as they look"
     )
-    regions: Path | None = setting(None, help="polygons: GeoJSON, GeoPackage, Shapefile or GeoParquet")
+    decimal: str | None = setting(
+        None, help="the decimal sign of tables of text; by default as their numbers look", choices=(".", ",")
+    )
+    missing: list[str] = setting([], help="a cell that means missing in every table, such as -9999 or suppressed")
+    sheet: str | None = setting(None, help="the sheet of an Excel workbook that has several")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionSettings:
+    """How polygons are to be read."""
+
     region_id: str = setting("region_id", help="the column that names a region, in every file")
-    indicators: list[Path] = setting([], help="CSV or Parquet, wide (a column an indicator) or long (indicator, value)")
-    triples: Path | None = setting(None, help="knowledge graph: head, relation, tail; tab-separated, no header")
-    poi: Path | None = setting(None, help="counts of points of interest: CSV, wide or long (poi, count)")
+    layer: str | None = setting(None, help="the layer of a file of regions that has several")
+    crs: str | None = setting(None, help="the reference system of polygons whose file has none or a wrong one")
+    make_valid: bool = setting(False, help="repair polygons that cross themselves, and count them")
+    name_column: str | None = setting(
+        None, help="the column of the regions' names; by default `name` where there is one"
+    )
+    group_column: str | None = setting(
+        None, help="the column of the regions' groups (city, county); by default `group` where there is one"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagerySettings:
+    """How a folder of pictures is to be read."""
+
+    tiles_table: Path | None = setting(
+        None, help="a table of tiles: tile (file name, with or without suffix), region id, zoom, x, y, lon, lat"
+    )
+    rows_from: str = setting(
+        "north", help="where rows y of tiles are counted from: north (XYZ) or south (TMS)", choices=("north", "south")
+    )
+    zoom: int | None = setting(
+        None, help="the zoom of tiles whose table or names say x and y alone", within=between(0, MOST_ZOOM)
+    )
+    imagery_crs: str | None = setting(None, help="the reference system of pictures with a world file")
+    scale: str | None = setting(
+        None, help="LOW:HIGH, the numbers that become black and white in pictures deeper than 8 bits; or auto"
+    )
+    bands: str | None = setting(None, help="the bands of red, green and blue in pictures of many, such as 4,3,2")
+    repeated: str = setting(
+        "keep",
+        help="a picture that stands for many tiles (a provider's 'no imagery'): keep, or drop (known, but not held)",
+        choices=("keep", "drop"),
+    )
+    skip_bad: bool = setting(False, help="go on past pictures that cannot be read, and count them by reason")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndicatorSettings:
+    """How tables of indicators are to be read."""
+
     unit: list[str] = setting([], help="COLUMN=UNIT for an indicator, for example income=USD/year")
+    kind: list[str] = setting(
+        [], help="COLUMN=count, mean, share or density: how a table with places of its own is brought to regions"
+    )
     year: int | None = setting(
         None, help="the year of the indicators, where their file has no such column", within=between(1, 9999)
     )
-    name: str | None = setting(None, help="the area's name; by default that of the folder")
-    title: str | None = setting(None, help="the area's title in reports")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointSettings:
+    """How points of interest are to be read."""
+
+    category: str | None = setting(
+        None, help="the column of the points' categories; by default `category` and the like"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where data is from, and under which terms."""
+
     source: str = setting("own files", help="where the data is from, for the report")
     licence: str = setting("unstated", help="the terms of the data, for the report")
-    skip_bad: bool = setting(False, help="go on past tiles that cannot be read, and count them by reason")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """A user's files of every kind."""
+
+    tiles: Path | None = setting(None, help="folder of satellite tiles (any format Pillow reads, nested or not)")
+    regions: Path | None = setting(None, help="polygons: GeoJSON, GeoPackage, Shapefile, GeoParquet…, zipped or not")
+    indicators: list[Path] = setting(
+        [], help="CSV, Excel, Parquet or features: wide (a column an indicator) or long (indicator, value)"
+    )
+    triples: Path | None = setting(None, help="knowledge graph: head, relation, tail; tab-separated, no header")
+    poi: Path | None = setting(
+        None, help="points of interest: counts, wide or long (poi, count), or points with a category"
+    )
+    id_of: list[str] = setting(
+        [], help="FILE=COLUMN, where a file names regions by another column, for example incomes.xlsx=GEOID"
+    )
+    name: str | None = setting(None, help="the area's name; by default that of the folder")
+    title: str | None = setting(None, help="the area's title in reports")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnFiles(Provenance, Reading, PointSettings, IndicatorSettings, ImagerySettings, RegionSettings, Files):
+    """A user's files, what their columns are called, and what is said of the data in reports."""
 
     def paths(self) -> list[Path]:
         """Return the files and folders that were given."""
         own = [self.tiles, self.tiles_table, self.regions, self.triples, self.poi, *self.indicators]
         return [path for path in own if path is not None]
+
+    def id_column(self, path: Path) -> str:
+        """Return the column that names regions in a file."""
+        said = dict(word.rpartition("=")[::2] for word in self.id_of)
+        return said.get(str(path), said.get(path.name, self.region_id))

@@ -27,7 +27,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     """Build the area; its manifest lies within."""
 
     def work(ledger: Ledger) -> None:
-        from chorograph.acquisition.own.own_files import build_area
+        from chorograph.acquisition.own.build import build_area
 
         build_area(settings, settings.out, ledger, progress)
 

@@ -1,0 +1,68 @@
+"""An area from anybody's own files: tiles, polygons, tables of indicators, facts and counts.
+
+Every complaint names the file and the line; a CSV's header is line 1.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from chorograph.acquisition.own.facts import read_graph
+from chorograph.acquisition.own.imagery.holding import hold_tiles
+from chorograph.acquisition.own.imagery.tiles import list_tiles
+from chorograph.acquisition.own.indicators import check_units, read_indicators
+from chorograph.acquisition.own.points import read_points
+from chorograph.acquisition.own.regions import read_regions
+from chorograph.area.draft import AreaDraft
+from chorograph.area.folder import Source
+from chorograph.ground.errors import InputError
+from chorograph.ground.stage import Ledger, Progress, silent
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from chorograph.acquisition.own.own_settings import OwnFiles
+
+
+def build_area(asked: OwnFiles, out: Path, ledger: Ledger, progress: Progress = silent) -> None:
+    """Build the area at `out`; raises `InputError` before anything stands there, whatever is wrong."""
+    regions = read_regions(asked.regions, asked, asked, ledger) if asked.regions else None
+    tables = _read_tables(asked, regions, ledger)
+    source = Source(asked.source, asked.licence)
+    with AreaDraft(out, asked.name or out.resolve().name, asked.title or "", sources=[source]) as draft:
+        if regions is not None:
+            draft.write("regions", regions)
+            ledger.count("regions", len(regions))
+        for name, frame in tables.items():
+            draft.write(name, frame)
+            ledger.count(name, len(frame))
+        if asked.tiles:
+            table = asked.tiles_table or asked.tiles
+            tiles = list_tiles(asked.tiles, asked, asked, asked.id_column(table), regions, ledger)
+            images = hold_tiles(draft, tiles, asked, asked.source, asked.licence, ledger, progress)
+            draft.write("images", images)
+            ledger.count("images", len(images))
+            ledger.count("images held", int(images["uri"].notna().sum()))
+
+
+def _read_tables(asked: OwnFiles, regions: gpd.GeoDataFrame | None, ledger: Ledger) -> dict[str, pd.DataFrame]:
+    """Return the tables beside regions and images."""
+    tables: dict[str, pd.DataFrame] = {}
+    if regions is None and (asked.indicators or asked.poi):
+        raise InputError(f"{'indicators' if asked.indicators else 'points of interest'} need regions: give --regions")
+    if asked.indicators and regions is not None:
+        frames = [
+            read_indicators(path, asked, asked, asked.id_column(path), regions, asked.source, ledger)
+            for path in asked.indicators
+        ]
+        tables["indicators"] = pd.concat(frames, ignore_index=True)
+        check_units(asked, tables["indicators"])
+    if asked.poi and regions is not None:
+        tables["poi_counts"] = read_points(asked.poi, asked, asked, asked.id_column(asked.poi), regions, ledger)
+    if asked.triples:
+        known = set(regions["region_id"]) if regions is not None else set()
+        tables["triples"], tables["entities"] = read_graph(asked.triples, known)
+    return tables
