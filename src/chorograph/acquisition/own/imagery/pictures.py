@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from chorograph.acquisition.own.imagery.pixels import Scaling, depth_of, scaled
-from chorograph.area.images import read_rgb
+from chorograph.area.images import MAX_PIXELS, read_rgb
 from chorograph.ground.errors import ImageError, InputError
 from chorograph.ground.image_formats import SUFFIXES, format_of
 from chorograph.ground.stage import Ledger
@@ -111,7 +112,7 @@ def take(
         return None
 
 
-def _opened(path: Path, scaling: Scaling) -> tuple[bytes, str, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+def _opened(path: Path, scaling: Scaling) -> tuple[bytes, str, NDArray[np.uint8]]:
     """Return the bytes to keep, their suffix, and the pixels; what others could not read back becomes PNG."""
     depth = depth_of(path)
     if depth is not None and depth.needs_choice:
@@ -121,15 +122,29 @@ def _opened(path: Path, scaling: Scaling) -> tuple[bytes, str, np.ndarray[tuple[
         data = path.read_bytes()
     except OSError as error:
         raise ImageError("missing", path) from error
-    pixels = read_rgb(data)
     known = format_of(data)
-    if known is None:
+    if known is None and data:
+        pixels = _by_pillow(path)
         return _png(pixels), ".png", pixels
+    pixels = read_rgb(data)
     suffix = path.suffix.lower()
-    return data, suffix if suffix in SUFFIXES else f".{known.extensions[0]}", pixels
+    return data, suffix if suffix in SUFFIXES or known is None else f".{known.extensions[0]}", pixels
 
 
-def _png(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
+def _by_pillow(path: Path) -> NDArray[np.uint8]:
+    """Return the pixels of a picture of a rare format, which an area does not hold as it is."""
+    try:
+        with Image.open(path, formats=[name for name in Image.OPEN if name not in _NEVER]) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError("too large", path)
+            return np.asarray(image.convert("RGB"))
+    except ImageError:
+        raise
+    except Exception as error:  # each decoder fails in its own way on what is no picture
+        raise ImageError("not an image", path) from error
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
