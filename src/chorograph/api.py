@@ -306,7 +306,7 @@ def report(run: prediction_profile.Profile | Path | str, out: Path | str) -> Pat
     Raises:
         InputError: a run folder lacks a file, or holds a damaged one.
     """
-    from chorograph.reporting.page import write_report
+    from chorograph.reporting.report import write_report
 
     if isinstance(run, Path | str):
         return write_report(Path(run), Path(out))

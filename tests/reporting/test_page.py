@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from chorograph.area.folder import Area
-from chorograph.reporting.page import write_report
+from chorograph.reporting.report import write_report
 
 Make = Callable[..., Any]
 HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\"'&"

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from chorograph.reporting.maps import FRAME_WIDTH
-from chorograph.reporting.page import write_report
+from chorograph.reporting.report import write_report
 
 Make = Callable[..., Any]
 HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\"'&"

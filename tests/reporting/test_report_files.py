@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chorograph.ground.errors import InputError
-from chorograph.reporting.page import write_report
+from chorograph.reporting.report import write_report
 from chorograph.reporting.run import read_run
 
 Make = Callable[..., Any]

@@ -42,8 +42,8 @@ def make_question(
         scale = guess_scale(values, unit) if per is None else "linear"
         if scale != "linear":
             ledger.warnings.append(
-                f"{indicator}: all values are positive and skewed, so their logarithm is fitted; --scale linear, or "
-                f"`chorograph area describe AREA {indicator}=scale:linear`, says otherwise"
+                "all values are positive and skewed, so their logarithm is fitted; --scale linear, or `chorograph area "
+                f"describe AREA {indicator}=scale:linear`, says otherwise"
             )
     plus = settings.plus if settings.log else 0.0
     return Question(indicator, scale, per, settings.year, plus, neediest or said.need or "low", said.title or "")

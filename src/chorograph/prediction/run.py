@@ -279,12 +279,16 @@ def _describe(split: Split) -> dict[str, Any]:
 def _account(ledger: Ledger, by_indicator: dict[str, Ledger], left_out: dict[str, str]) -> None:
     """Bring what each indicator counted into the run's ledger; of several, each line names its indicator."""
     alone = len(by_indicator) == 1
+    warned: dict[str, list[str]] = {}
     for indicator, own in by_indicator.items():
         before = "" if alone else f"{indicator}, "
         for name, number in own.counts.items():
             ledger.count(f"{before}{name}", number)
         for reason, number in own.dropped.items():
             ledger.drop(f"{before}{reason}", number)
-        ledger.warnings += [f"{before}{warning}" for warning in own.warnings]
+        for warning in own.warnings:
+            warned.setdefault(warning, []).append(indicator)
+    # What is true of several indicators is said once.
+    ledger.warnings += [what if alone else f"{', '.join(names)}: {what}" for what, names in warned.items()]
     for indicator, why in left_out.items():
         ledger.warnings.append(f"{indicator} is left out: {why}")

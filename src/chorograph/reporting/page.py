@@ -18,7 +18,6 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from chorograph.area.splits import LEAKY
-from chorograph.ground.files import atomic_path
 from chorograph.metrics.regression import Estimate
 from chorograph.prediction.scores import Row, Scores
 from chorograph.reporting.charts import parity, r2_chart
@@ -26,7 +25,7 @@ from chorograph.reporting.decisions import ablation, reached, suggestions
 from chorograph.reporting.explanation import read_explanation
 from chorograph.reporting.maps import Maps, draw_maps, region_source, shapes
 from chorograph.reporting.numbers import NBSP, ROBUST, Quantity, plain
-from chorograph.reporting.run import Run, axis_unit, fitted_unit, read_run, short_unit
+from chorograph.reporting.run import Run, axis_unit, fitted_unit, short_unit
 from chorograph.reporting.tiles import Gallery, sample_tiles
 from chorograph.reporting.wording import (
     distance,
@@ -44,19 +43,6 @@ _MAP_TITLES = {
     "residual": ("Residual", "blue: predicted too low; red: too high"),
     "width": ("Interval width", "darker: less certain"),
 }
-
-
-def write_report(run: Path, out: Path | None = None, indicator: str | None = None) -> Path:
-    """Write the report of an indicator (the first) of the run folder `run` (default `run/report.html`); returns where.
-
-    Raises `InputError` naming the file of the run folder that is missing or damaged. An area that has moved costs the
-    report its names, tiles and sources, and the page says so.
-    """
-    run, out = Path(run), Path(out) if out is not None else Path(run) / "report.html"
-    html = render(read_run(run, indicator))
-    with atomic_path(out) as temporary:
-        temporary.write_text(html, encoding="utf-8")
-    return out
 
 
 def render(run: Run) -> str:
@@ -100,11 +86,11 @@ def render(run: Run) -> str:
         "views": maps.views if maps else {},
         "figures": {name: Markup(div) for name, div in drawn.items()},  # noqa: S704 - bokeh's own, ids only
         "parity": points,
-        "table": _table(scores, rows, quantity),
+        "table": score_table(scores, rows, quantity),
         "reached": help_reached,
         "ablation": ablation(run.path),
         "suggestions": suggestions(run),
-        "groups": _groups(run, gallery, quantity),
+        "groups": sample_cards(run, gallery, quantity),
         "skipped": dict(gallery.skipped),
         "explanation": explanation,
         "split_text": split_text(scores.split),
@@ -114,7 +100,7 @@ def render(run: Run) -> str:
         "interval_text": interval_text(run),
         "warnings": scores.warnings,
         "sources": run.area.sources if run.area else (),
-        "manifest": _manifest(run),
+        "manifest": manifest_facts(run),
         "indicator": scores.indicator,
         "version": version("chorograph"),
         "date": date.today().isoformat(),
@@ -122,7 +108,7 @@ def render(run: Run) -> str:
         "bokeh_script": Markup(script),  # noqa: S704 - bokeh escapes <, > and & in its JSON
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["count"] = _count
+    environment.filters["count"] = count
     template = files("chorograph.reporting").joinpath("page.html.jinja").read_text(encoding="utf-8")
     return environment.from_string(template).render(context)
 
@@ -164,7 +150,7 @@ def _map_notes(run: Run, maps: Maps) -> list[str]:
     return notes
 
 
-def _table(scores: Scores, rows: list[Row], quantity: Quantity) -> dict[str, Any]:
+def score_table(scores: Scores, rows: list[Row], quantity: Quantity) -> dict[str, Any]:
     """Lay out the scores: in the own unit always, in the fitted one beside it where that is another."""
     own, fitted = axis_unit(scores), fitted_unit(scores)
     shares = Quantity("", 2)
@@ -205,7 +191,8 @@ def _cell(estimate: Estimate | None, unit: Quantity, scale: float = 1.0) -> tupl
     return unit.number(scale * estimate.value), interval
 
 
-def _groups(run: Run, gallery: Gallery, quantity: Quantity) -> list[dict[str, Any]]:
+def sample_cards(run: Run, gallery: Gallery, quantity: Quantity) -> list[dict[str, Any]]:
+    """Return the groups of sample regions with what a card of each says."""
     groups = []
     for group in gallery.groups:
         cards = []
@@ -226,7 +213,7 @@ def _groups(run: Run, gallery: Gallery, quantity: Quantity) -> list[dict[str, An
     return groups
 
 
-def _manifest(run: Run) -> dict[str, Any]:
+def manifest_facts(run: Run) -> dict[str, Any]:
     """Return what is worth reading of the manifest; absolute paths are cut to their last part, as the page travels."""
     manifest = run.manifest
     return {
@@ -245,7 +232,7 @@ def _shorten(value: Any) -> Any:
     return f"…/{Path(value).name}" if isinstance(value, str) and Path(value).is_absolute() else value
 
 
-def _count(value: Any) -> str:
+def count(value: Any) -> str:
     """Write a whole number with thousands separators, a missing one as a dash, anything else as it is."""
     if value is None:
         return "–"

@@ -49,6 +49,19 @@ class Run:
         return scored
 
 
+def read_runs(path: Path) -> tuple[list[Run], dict[str, str]]:
+    """Read every indicator of the run folder at `path`, and those that were left out with their reasons."""
+    first = read_run(path)
+    content = read_json(path / "scores.json")
+    held = read_scores(content, str(path / "scores.json"))
+    runs = [first]
+    for indicator, scores in list(held.items())[1:]:
+        frame = _with_names(_read_predictions(path / "predictions.parquet", indicator), first.area)
+        runs.append(replace(first, frame=frame, scores=_stated(scores)))
+    left_out = content.get("left_out", {})
+    return runs, {str(name): str(why) for name, why in left_out.items()} if isinstance(left_out, dict) else {}
+
+
 def read_run(path: Path, indicator: str | None = None) -> Run:
     """Read the run folder at `path` and, through its manifest, the area; its first indicator, or `indicator`.
 

@@ -84,10 +84,10 @@ def sample_tiles(run: Run) -> Gallery:
     return Gallery(tuple(groups), skipped)
 
 
-def thumbnail(pixels: NDArray[np.uint8]) -> str:
-    """Return uint8 (height, width, 3) pixels as the data URI of a JPEG of at most 160 px a side."""
+def thumbnail(pixels: NDArray[np.uint8], side: int = THUMBNAIL_PX) -> str:
+    """Return uint8 (height, width, 3) pixels as the data URI of a JPEG of at most `side` pixels a side."""
     image = Image.fromarray(pixels)
-    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=78, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -20,9 +20,14 @@ class Verdict:
 
 
 def indicator_title(scores: Scores) -> str:
-    """Turn `sale_price_median_usd` in USD into `Sale price median`, and add what it was divided by."""
+    """Return the title that the area gives the indicator, or one from its name and what it was divided by.
+
+    `sale_price_median_usd` in USD becomes `Sale price median`.
+    """
+    if scores.title:
+        return scores.title
     words = scores.indicator.replace("_", " ").split()
-    if len(words) > 1 and words[-1].lower() == scores.unit.lower():
+    if len(words) > 1 and words[-1].lower() == scores.unit.lower() and len(words[-2]) > 1:
         words.pop()
     text = " ".join(words) or scores.indicator
     title = text[0].upper() + text[1:]

@@ -17,7 +17,6 @@ class Settings:
 
     run: Path = setting(help="the run folder that `chorograph predict` wrote")
     out: Path | None = setting(None, help="the HTML file; by default report.html in the run folder")
-    indicator: str | None = setting(None, help="which indicator of the run; by default its first")
 
 
 def inputs(settings: Settings) -> list[Path]:
@@ -34,9 +33,9 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     out = settings.out or settings.run / "report.html"
 
     def work(ledger: Ledger) -> None:
-        from chorograph.reporting.page import write_report
+        from chorograph.reporting.report import write_report
 
-        ledger.outputs.append(write_report(settings.run, out, settings.indicator))
+        ledger.outputs.append(write_report(settings.run, out))
 
     return run_stage(
         "report",
