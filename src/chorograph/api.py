@@ -188,7 +188,8 @@ def predict(
         level: nominal coverage of the intervals.
         interval: cross, split or quantile.
         shift_weights: weigh residuals for regions that look unlike the labelled ones.
-        neediest: which end of the indicator is need: low or high; None: as the area describes it, else low.
+        neediest: which end of the indicator is need: low or high; None: as the area describes it, else by the
+            words of its name.
         repeats: deal the folds this many times.
         allow_leaks: go on where the answer could have been known.
         ablate: also score every subset of the modalities.

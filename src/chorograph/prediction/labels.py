@@ -24,8 +24,8 @@ Vector = NDArray[np.float64]
 class Question:
     """What is asked of every region: an indicator, of which year, divided by another or not, on which scale.
 
-    `scale` is the name of a scale; `plus` is added before a logarithm. `need` says which end is need: low or high.
-    `title` names the indicator in plain words, empty where nobody did.
+    `scale` is the name of a scale; `plus` is added before a logarithm. `need` says which end is need: low, high
+    or none. `title` names the indicator in plain words, empty where nobody did.
     """
 
     indicator: str

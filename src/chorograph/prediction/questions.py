@@ -13,6 +13,7 @@ from chorograph.area.descriptions import Description, read_descriptions
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Ledger
 from chorograph.prediction.labels import Question
+from chorograph.prediction.need import need_of
 from chorograph.prediction.settings import TaskSettings
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def make_question(
                 f"describe AREA {indicator}=scale:linear`, says otherwise"
             )
     plus = settings.plus if settings.log else 0.0
-    return Question(indicator, scale, per, settings.year, plus, neediest or said.need or "low", said.title or "")
+    return Question(
+        indicator, scale, per, settings.year, plus, neediest or said.need or need_of(indicator), said.title or ""
+    )
 
 
 def indicators_asked(area: Area, indicators: Sequence[str]) -> list[str]:

@@ -25,7 +25,7 @@ class Scoring:
     """How predictions are judged: on which rows, resampled by which blocks, with which intervals.
 
     `scored`: (n,) bool. `groups`: (n,) int, the blocks that the bootstrap resamples. `neediest`: "low" or "high", the
-    end of the indicator where need is.
+    end of the indicator where need is, or "none": no decision is scored then.
     """
 
     labels: Labels
@@ -65,7 +65,8 @@ class Scoring:
         def estimates(metrics: Mapping[str, Metric], target: Vector, predicted: Vector) -> dict[str, Estimate | None]:
             return {n: self.bootstrap.estimate(m, target, predicted, blocks) for n, m in metrics.items()}
 
-        curve = cost_curve(sign * fitted_target, sign * fitted, SHARES[-1])
+        needy = self.neediest != "none"
+        curve = cost_curve(sign * fitted_target, sign * fitted, SHARES[-1]) if needy else []
         return Row(
             name,
             kind,
@@ -75,7 +76,7 @@ class Scoring:
             estimates(METRICS, own_target, own),
             self.bootstrap.estimate(coverage, inside, inside, blocks) if bounded else None,
             float(np.mean(upper - lower)) if bounded else None,
-            estimates(decision_metrics(), sign * fitted_target, sign * fitted),
+            estimates(decision_metrics(), sign * fitted_target, sign * fitted) if needy else {},
             tuple((round(served, 4), round(found, 4)) for served, found in curve),
         )
 

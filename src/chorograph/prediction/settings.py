@@ -74,7 +74,8 @@ class PredictionSettings(TaskSettings):
     shift_weights: bool = setting(False, help="weigh residuals for regions that look unlike the labelled ones")
     neediest: str | None = setting(
         None,
-        help="which end of the indicator is need: low or high; unset: as the area describes it, else low",
+        help="which end of the indicator is need: low or high; unset: as the area describes it, else by the words of "
+        "its name, else none",
         choices=("low", "high"),
     )
     repeats: int = setting(1, help="deal the folds this many times, and tell how far R2 varies", within=at_least(1))

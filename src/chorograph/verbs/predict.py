@@ -33,17 +33,27 @@ def inputs(settings: Settings) -> list[Path]:
     area = Area.open(settings.area)
     tables = ("regions", "images", "indicators", "poi_counts", "triples", "entities")
     files = [*(area.table_path(name) for name in tables), area.path / DESCRIPTIONS]
-    if settings.embeddings != "none":
+    if uses_imagery(settings):
         files.append(area.embeddings_path(resolve(settings.embeddings)))
     if settings.texts is not None:
         files.append(area.embeddings_path(f"text:{resolve(settings.texts)}"))
     named = split_names(settings.modalities)
     files += [area.embeddings_path(name.removeprefix("graph:")) for name in named if name.startswith("graph:")]
-    if "street" in named and settings.embeddings != "none":
+    if "street" in named and uses_imagery(settings):
         files.append(area.embeddings_path(f"street:{resolve(settings.embeddings)}"))
     if settings.split.startswith("given:"):
         files.append(area.path / "splits" / f"{settings.split.removeprefix('given:')}.parquet")
     return files
+
+
+def uses_imagery(settings: Settings) -> bool:
+    """Return whether image vectors are read: asked for by name, or by default of an area that holds images."""
+    from chorograph.area.folder import Area
+
+    if settings.embeddings != "default":
+        return settings.embeddings != "none"
+    area = Area.open(settings.area)
+    return bool(area.sizes().get("images held", 0))
 
 
 def run(settings: Settings, progress: Progress) -> Outcome:
@@ -62,8 +72,10 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         from chorograph.prediction.task import make_split
 
         vectors = None
-        if settings.embeddings != "none":
+        if uses_imagery(settings):
             vectors = Embeddings.read(area.embeddings_path(resolve(settings.embeddings)))
+        elif settings.embeddings != "none":
+            ledger.warnings.append(f"{area.path} holds no images: predicted from what else is known of its regions")
         profile = predict_profile(area, vectors, settings.indicator, settings, make_split(settings), ledger, progress)
         ledger.outputs += profile.write(out)
         table = profile.r2_table()
