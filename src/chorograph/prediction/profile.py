@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import geopandas as gpd
 import pandas as pd
 
+from chorograph.area.map_files import ColouredColumn, write_geopackage, write_style
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.files import atomic_path, slug, write_json
 from chorograph.prediction.scores import Scores
@@ -152,15 +153,26 @@ class Profile:
         return chosen.frame.plot("predicted", ax=ax, legend=True, legend_kwds={"label": label})
 
     def write(self, out: Path) -> list[Path]:
-        """Write predictions.parquet (long), predictions.geojson (wide), scores.json and the tables into `out`."""
+        """Write the predictions long (.parquet) and wide (.geojson, .gpkg), scores.json and the tables into `out`.
+
+        QGIS shows the map when the GeoPackage, which has a style an indicator, or the GeoJSON is dropped in.
+        """
         table, map_, scores = out / "predictions.parquet", out / "predictions.geojson", out / "scores.json"
+        wide = self.wide
+        coloured = [
+            ColouredColumn(f"{indicator}_predicted", prediction.scores.title or indicator)
+            for indicator, prediction in self.predictions.items()
+        ]
         with atomic_path(table) as temporary:
             self.frame.to_parquet(temporary, index=False)
         with atomic_path(map_) as temporary:
-            temporary.write_text(self.wide.to_json(na="null", drop_id=True), encoding="utf-8")
+            temporary.write_text(wide.to_json(na="null", drop_id=True), encoding="utf-8")
         blocks = {indicator: prediction.scores.as_dict() for indicator, prediction in self.predictions.items()}
         write_json(scores, {"format": FORMAT, "indicators": blocks, "left_out": dict(self.left_out)})
-        return [table, map_, scores, *self._write_tables(out)]
+        styled = [write_geopackage(out / "predictions.gpkg", wide, coloured)]
+        if wide.geometry.notna().any():
+            styled.append(write_style(out / "predictions.qml", wide, coloured[0]))
+        return [table, map_, scores, *styled, *self._write_tables(out)]
 
     def _write_tables(self, out: Path) -> list[Path]:
         """Write each table that was asked for, of all indicators together."""
