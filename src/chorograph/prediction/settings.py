@@ -12,7 +12,6 @@ MODALITY_HELP = (
     "graph-categories, graph-surroundings, graph-position, graph:NAME (vectors of `graph embed`); all: the first "
     "seven; standard: image, context, location"
 )
-SPLITS = ("spatial_block", "cluster", "distance_matched", "leave_group_out", "given:", "random")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +37,7 @@ class TaskSettings:
     split: str = setting(
         "spatial_block",
         help="how regions are held out: spatial_block, cluster, distance_matched (as far from labels as the unlabelled "
-        "regions are), leave_group_out, given:NAME, random (leaky)",
-        choices=SPLITS,
+        "regions are), leave_group_out, given:NAME, random (leaky); `chorograph list splits`",
     )
     block_m: float = setting(6000.0, help="side of a spatial block, in metres", within=above(0))
     buffer_m: float = setting(0.0, help="training keeps this far from tested regions, in metres", within=at_least(0))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
 from scipy.cluster.vq import kmeans2
 
-from chorograph.area.splits.folds import Folds, Split, deal
+from chorograph.area.splits.folds import LEAKY, Folds, Split, deal
 from chorograph.area.splits.matched import DistanceMatched
 from chorograph.area.splits.sphere import block_of, inner_points, to_sphere
-from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.errors import InputError
+from chorograph.ground.registry import Registry
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -127,22 +128,48 @@ class Given:
         return Folds(fold, np.arange(len(regions)), banned)
 
 
-SPLIT_NAMES = ("spatial_block", "cluster", "distance_matched", "leave_group_out", "given:NAME", "random")
+class MakeSplit(Protocol):
+    """Makes a split from what follows the colon of its name and from the settings that splits have."""
+
+    def __call__(self, argument: str, *, block_m: float, buffer_m: float, folds: int, seed: int) -> Split:
+        """Return the split."""
+
+
+SPLITS: Registry[MakeSplit] = Registry("split")
+SPLITS.add(
+    "spatial_block",
+    lambda argument, *, block_m, buffer_m, folds, seed: SpatialBlocks(block_m, buffer_m, folds, seed),
+    "whole square blocks of the map are held out",
+)
+SPLITS.add(
+    "cluster",
+    lambda argument, *, block_m, buffer_m, folds, seed: Clusters(buffer_m, folds, seed),
+    "compact clusters of regions are held out",
+)
+SPLITS.add(
+    "distance_matched",
+    lambda argument, *, block_m, buffer_m, folds, seed: DistanceMatched(folds, block_m, seed),
+    "regions are held out as far from labels as the unlabelled ones lie",
+    paper="Linnenbrink et al. 2024, kNNDM CV",
+)
+SPLITS.add(
+    "leave_group_out",
+    lambda argument, *, block_m, buffer_m, folds, seed: LeaveGroupOut(buffer_m),
+    "whole groups (city, county) are held out",
+)
+SPLITS.add(
+    "given",
+    lambda argument, *, block_m, buffer_m, folds, seed: Given(argument),
+    "given:NAME, a split that the area holds",
+)
+SPLITS.add(
+    "random",
+    lambda argument, *, block_m, buffer_m, folds, seed: RandomFolds(folds, seed),
+    f"regions at random, to compare with papers; {LEAKY}",
+)
 
 
 def parse_split(text: str, *, block_m: float, buffer_m: float, folds: int, seed: int) -> Split:
-    """Return the split that a configuration names: one of `SPLIT_NAMES`."""
-    if text.startswith("given:"):
-        return Given(text.removeprefix("given:"))
-    match text:
-        case "spatial_block":
-            return SpatialBlocks(block_m, buffer_m, folds, seed)
-        case "cluster":
-            return Clusters(buffer_m, folds, seed)
-        case "distance_matched":
-            return DistanceMatched(folds, block_m, seed)
-        case "leave_group_out":
-            return LeaveGroupOut(buffer_m)
-        case "random":
-            return RandomFolds(folds, seed)
-    raise UnknownNameError.of("split", text, SPLIT_NAMES)
+    """Return the split that a configuration names, `given:NAME` among them; `UnknownNameError` with near misses else."""
+    name, _, argument = text.partition(":")
+    return SPLITS[name](argument, block_m=block_m, buffer_m=buffer_m, folds=folds, seed=seed)
