@@ -170,6 +170,6 @@ SPLITS.add(
 
 
 def parse_split(text: str, *, block_m: float, buffer_m: float, folds: int, seed: int) -> Split:
-    """Return the split that a configuration names, `given:NAME` among them; `UnknownNameError` with near misses else."""
+    """Return the split that a configuration names, `given:NAME` among them; `UnknownNameError` for no name."""
     name, _, argument = text.partition(":")
     return SPLITS[name](argument, block_m=block_m, buffer_m=buffer_m, folds=folds, seed=seed)
