@@ -25,6 +25,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"pretraining", "embedding", "captioning", "prediction", "searching"}),
     frozenset({"evaluation", "study"}),
     frozenset({"reporting"}),
+    frozenset({"serving"}),  # writes numbers as the report does
     frozenset({"verbs"}),
     frozenset({"recipe"}),
     frozenset({"cli"}),
@@ -37,7 +38,7 @@ EXTRAS_OF: dict[str, frozenset[str]] = {
     "ground": frozenset({"aiohttp"}),  # `ground/fetching`, which only what fetches imports
     "acquisition": frozenset({"rasterio"}),  # imagery deeper than eight bits, and georeferences
     "curation": frozenset({"daft", "ray"}),
-    "searching": frozenset({"rasterio"}),
+    "searching": frozenset({"rasterio", "lancedb"}),
     "metrics": frozenset({"pycocoevalcap"}),
 }
 HEAVY = {"torch", "pandas", "geopandas", "sklearn", "bokeh", "pyarrow", "open_clip"}

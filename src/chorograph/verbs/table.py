@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chorograph.ground.errors import UnknownNameError
-from chorograph.verbs import area, caption, curate, embed, evaluate, graph, localize, predict, report
+from chorograph.verbs import area, caption, curate, embed, evaluate, graph, localize, predict, report, search, serve
 from chorograph.verbs.verb import Verb, elsewhere
 
 VERBS: dict[str, Verb] = {
@@ -66,6 +66,8 @@ VERBS: dict[str, Verb] = {
         curate.look.VERB,
         curate.decontaminate.VERB,
         report.VERB,
+        search.VERB,
+        serve.VERB,
     )
 }
 

@@ -1,0 +1,145 @@
+"""The nearest of many vectors: exact below a million, an index on disk (LanceDB) beyond."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chorograph.ground.errors import MissingExtraError
+
+Vectors = NDArray[np.float32]
+
+#: From this many vectors on an index answers.
+EXACT_BELOW = 1_000_000
+#: Rows whose similarity is computed at a time: their products stay small beside the vectors.
+_BLOCK = 262_144
+_TABLE = "vectors"
+#: One partition for so many vectors; so many of them are looked through, and so many candidates are compared exactly.
+_PARTITION = 4096
+_PROBED = 24
+_REFINED = 40
+
+
+class VectorIndex(Protocol):
+    """Finds rows by the cosine of their vectors to a query."""
+
+    def search(
+        self, query: Vectors, k: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], Vectors]:
+        """Return the rows of the k most similar vectors among the `allowed` (n,), and their cosines, best first."""
+
+
+class ExactIndex:
+    """Compares a query with every vector."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        self.vectors = unit_rows(vectors)
+
+    def similarities(self, query: Vectors) -> Vectors:
+        """Return the cosine of the query (dim,) to each vector (n,)."""
+        return np.asarray(self.vectors @ unit_rows(query[None])[0], dtype=np.float32)
+
+    def search(
+        self, query: Vectors, k: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], Vectors]:
+        """See `VectorIndex`."""
+        similarity = self.similarities(query)
+        if allowed is not None:
+            similarity = np.where(allowed, similarity, -np.inf)
+        rows = best_rows(similarity, k)
+        return rows, similarity[rows]
+
+
+class LanceIndex:
+    """Vectors in a LanceDB table with an approximate index: answers in milliseconds, not always the very nearest."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    @classmethod
+    def build(cls, vectors: Vectors, folder: Path) -> LanceIndex:
+        """Return the index of `vectors` in `folder`, from before where it was made of the same vectors.
+
+        `MissingExtraError` without LanceDB.
+        """
+        try:
+            import lancedb
+            import pyarrow as pa
+        except ImportError as error:
+            raise MissingExtraError.of("serve", error) from error
+        name = f"{_TABLE}-{_digest(vectors)}"
+        database = lancedb.connect(folder)
+        try:
+            return cls(database.open_table(name))
+        except (ValueError, FileNotFoundError):
+            pass
+
+        def batches() -> Any:
+            for start in range(0, len(vectors), _BLOCK):
+                part = unit_rows(vectors[start : start + _BLOCK])
+                flat = pa.array(part.reshape(-1), type=pa.float32())
+                rows = pa.array(np.arange(start, start + len(part)))
+                lists = pa.FixedSizeListArray.from_arrays(flat, part.shape[1])
+                yield pa.record_batch([rows, lists], names=["row", "vector"])
+
+        schema = pa.schema([("row", pa.int64()), ("vector", pa.list_(pa.float32(), vectors.shape[1]))])
+        draft = f"{name}-draft"
+        table = database.create_table(draft, data=batches(), schema=schema, mode="overwrite")
+        table.create_index(
+            metric="cosine",
+            vector_column_name="vector",
+            index_type="IVF_SQ",
+            num_partitions=max(1, len(vectors) // _PARTITION),
+        )
+        # Named last, so that a build that was killed is not taken for a whole one.
+        Path(folder, f"{draft}.lance").rename(Path(folder, f"{name}.lance"))
+        return cls(database.open_table(name))
+
+    def search(
+        self, query: Vectors, k: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], Vectors]:
+        """See `VectorIndex`; few allowed rows are asked for by their numbers."""
+        found = self._table.search(unit_rows(query[None])[0]).metric("cosine").nprobes(_PROBED)
+        if allowed is not None:
+            numbers = ",".join(map(str, np.flatnonzero(allowed).tolist())) or "-1"
+            found = found.where(f"row IN ({numbers})", prefilter=True)
+        answer = found.refine_factor(_REFINED // 10).limit(k).select(["row", "_distance"]).to_arrow()
+        rows = np.asarray(answer["row"], dtype=np.int64)
+        return rows, 1 - np.asarray(answer["_distance"], dtype=np.float32)
+
+
+def open_index(vectors: Vectors, folder: Path | None) -> VectorIndex:
+    """Return an exact index, or one in `folder` for a million vectors and more."""
+    if len(vectors) < EXACT_BELOW or folder is None:
+        return ExactIndex(vectors)
+    return LanceIndex.build(vectors, folder)
+
+
+def best_rows(scores: NDArray[Any], k: int) -> NDArray[np.int64]:
+    """Return the rows of the k highest finite scores, best first; of equal ones the first row comes first."""
+    k = min(k, int(np.isfinite(scores).sum()))
+    if k == 0:
+        return np.empty(0, dtype=np.int64)
+    kept = np.argpartition(-scores, k - 1)[:k]
+    # Ties at the border are settled by row, whatever the partition took.
+    lowest = scores[kept].min()
+    rows = np.flatnonzero(scores >= lowest)
+    return rows[np.argsort(-scores[rows], kind="stable")][:k].astype(np.int64)
+
+
+def unit_rows(vectors: Vectors) -> Vectors:
+    """Return vectors (n, dim) at unit length; a zero vector stays one. Already unit ones are not copied."""
+    length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    if np.allclose(length, 1, atol=1e-4):
+        return vectors
+    return np.asarray(vectors / np.where(length > 0, length, 1)[:, None], dtype=np.float32)
+
+
+def _digest(vectors: Vectors) -> str:
+    digest = hashlib.sha256(str(vectors.shape).encode())
+    digest.update(np.ascontiguousarray(vectors).data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Ratings of captions by people: questions, a store that loses nothing it acknowledged, exports."""

@@ -1,0 +1,1 @@
+"""Migrations of the ratings store, run by alembic."""

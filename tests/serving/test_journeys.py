@@ -1,0 +1,176 @@
+"""The pages as a planner meets them, in Chromium: nothing complains, nothing leaves the machine, no barrier."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+READY = "() => Boolean(window.chorographReady)"
+
+
+class Watched:
+    """A page, and what it asked for and complained about."""
+
+    def __init__(self, page: Page, server: str) -> None:
+        self.page, self.server = page, server
+        self.complaints: list[str] = []
+        self.elsewhere: list[str] = []
+        page.on("request", lambda request: self._note(request.url))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
+        page.on("console", lambda m: self.complaints.append(m.text) if self._counts(m) else None)
+
+    def open(self, path: str) -> Page:
+        self.page.goto(f"{self.server}{path}")
+        wait(lambda: self.page.evaluate(READY))
+        return self.page
+
+    def is_well(self) -> bool:
+        assert not self.complaints
+        assert not self.elsewhere
+        return True
+
+    def _note(self, url: str) -> None:
+        if not url.startswith((self.server, "data:", "blob:")):
+            self.elsewhere.append(url)
+
+    @staticmethod
+    def _counts(message: Any) -> bool:
+        # The software renderer of a machine without a screen says so when a picture of the page is taken.
+        return message.type in ("error", "warning") and "GL Driver Message" not in message.text
+
+
+def wait(ready: Callable[[], object], seconds: float = 30) -> None:
+    """Ask until it is so: a strict content policy leaves Playwright no way to wait inside the page."""
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "the page never got there"
+        time.sleep(0.05)
+
+
+def state(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+@pytest.fixture
+def watched(page: Page, server: str) -> Watched:
+    return Watched(page, server)
+
+
+def barriers(page: Page) -> list[str]:
+    """Return what axe-core finds serious or critical."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = axe.run(page).response["violations"]
+    return [
+        f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in found if one["impact"] in ("serious", "critical")
+    ]
+
+
+def test_a_map_is_opened_changed_clicked_and_compared(watched: Watched) -> None:
+    page = watched.open("/areas/city")
+    assert "crowns/year" in page.inner_text("#legend")
+    page.select_option("#indicator", "population")
+    wait(lambda: "people" in page.inner_text("#legend"))
+    page.select_option("#indicator", "median_income")
+    wait(lambda: page.locator("#measures input").count() == 4)
+    page.check("#measures input[value=residual]")
+    wait(lambda: "observed less predicted" in page.inner_text("#legend"))
+    box = page.locator("#map").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    wait(lambda: page.is_visible("#tip"))
+    name = page.inner_text("#tip strong")
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    wait(lambda: page.is_visible("#card") and page.inner_text("#card-inside h2") == name)
+    page.click("#pin")
+    page.locator("#card-inside .chips a").first.click()
+    wait(lambda: page.inner_text("#card-inside h2") != name)
+    page.click("#pin")
+    page.click("#open-compare")
+    wait(lambda: page.locator(".compare-table thead th").count() == 3)
+    assert name in page.inner_text(".compare-table thead")
+    page.keyboard.press("Escape")
+    assert state(page)["measure"] == ["residual"]
+    assert len(state(page)["with"]) == 2
+    assert watched.is_well()
+
+
+def test_a_link_gives_the_same_view_again(watched: Watched) -> None:
+    page = watched.open(
+        "/areas/city?indicator=median_income&measure=width&method=continuous&region=R04&with=R01&with=R02"
+    )
+    assert page.input_value("#method") == "continuous"
+    assert page.is_checked("#measures input[value=width]")
+    assert "R04" in page.inner_text("#card-inside .card-head")
+    assert page.is_visible("#open-compare")
+    before = state(page)
+    again = watched.open(page.url.removeprefix(watched.server))
+    assert state(again) == before
+    assert watched.is_well()
+
+
+def test_places_are_found_by_words_and_by_likeness(watched: Watched) -> None:
+    page = watched.open("/areas/city")
+    page.fill("#q", "railway")
+    page.press("#q", "Enter")
+    wait(lambda: page.locator("#found button").count() > 0)
+    assert "captions" in page.inner_text("#found-note")
+    page.locator("#found button").first.click()
+    wait(lambda: page.is_visible("#card"))
+    first = page.inner_text("#card-inside h2")
+    page.click("#like")
+    wait(lambda: "imagery" in page.inner_text("#found-note"))
+    assert first not in page.inner_text("#found")
+    assert "like" in state(page)
+    assert watched.is_well()
+
+
+def test_everything_is_reached_by_keyboard(watched: Watched) -> None:
+    page = watched.open("/areas/city")
+    page.locator("#map canvas").focus()
+    page.keyboard.press("Enter")
+    wait(lambda: page.is_visible("#card"))
+    page.keyboard.press("Escape")
+    wait(lambda: not page.is_visible("#card"))
+    page.fill("#name", "R09")
+    page.press("#name", "Tab")
+    page.keyboard.press("Enter")
+    wait(lambda: page.is_visible("#card"))
+    assert "R09" in page.inner_text("#card-inside .card-head")
+    assert page.evaluate("document.activeElement.id") == "card"
+    assert watched.is_well()
+
+
+def test_hostile_names_are_only_text(watched: Watched) -> None:
+    page = watched.open("/areas/city?region=R06&with=R06&with=R01")
+    assert "alert(2)" in page.inner_text("#card-inside h2")
+    page.click("#open-compare")
+    wait(lambda: page.locator(".compare-table").count() == 1)
+    assert watched.is_well()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1366, 390])
+def test_no_barrier_in_light_or_dark_wide_or_narrow(browser: Any, server: str, scheme: str, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 780}, color_scheme=scheme)
+    watched = Watched(page, server)
+    watched.open("/areas/city?region=R04&q=railway")
+    wait(lambda: page.locator("#found button").count() > 0)
+    assert not barriers(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    watched.open("/areas/city?with=R01&with=R02")
+    page.click("#open-compare")
+    wait(lambda: page.locator(".compare-table").count() == 1)
+    assert not barriers(page)
+    page.goto(f"{server}/areas/city/regions/R04")
+    assert not barriers(page)
+    assert watched.is_well()
+    page.close()
