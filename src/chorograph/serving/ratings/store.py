@@ -138,7 +138,8 @@ class RatingStore:
             done = select(func.count(), func.count(func.distinct(CLAIM.c.image_id + "\n" + CLAIM.c.caption_id)))
             ratings, pairs = connection.execute(done.where(CLAIM.c.area == area, CLAIM.c.state == "done")).one()
             own = select(CLAIM.c.state, func.count()).where(CLAIM.c.area == area, CLAIM.c.rater == rater)
-            states: dict[str, int] = dict(connection.execute(own.group_by(CLAIM.c.state)))
+            rows = connection.execute(own.group_by(CLAIM.c.state)).all()
+        states = {str(state): int(number) for state, number in rows}
         return {"ratings": ratings, "pairs": pairs, "mine": states.get("done", 0), "skipped": states.get("skipped", 0)}
 
     def table(self, area: str) -> pd.DataFrame:
