@@ -30,6 +30,7 @@ from chorograph.prediction import profile as prediction_profile
 
 if TYPE_CHECKING:
     from chorograph.pretraining.config import PretrainConfig
+    from chorograph.reporting.picture import Picture
 
 __all__ = [
     "Area",
@@ -88,6 +89,22 @@ class Profile(prediction_profile.Profile):
     def report(self, path: Path | str) -> Path:
         """Draw the profile as one HTML page that needs no network; returns where."""
         return report(self, path)
+
+    def map(self, indicator: str | None = None) -> Picture:
+        """Draw a map of an indicator's predictions (the first by default), which a notebook shows; `.save` writes SVG.
+
+        Raises:
+            UnknownNameError: nobody predicted the indicator.
+            InputError: the regions have no geometry.
+        """
+        from chorograph.reporting.picture import draw_map
+
+        chosen = self[indicator or self.indicators[0]]
+        return draw_map(chosen.frame, chosen.scores)
+
+    def plot(self, indicator: str | None = None) -> Picture:
+        """Draw a map, as `map` does: the name that pandas has for it."""
+        return self.map(indicator)
 
 
 def embed(

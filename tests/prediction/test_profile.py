@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import geopandas as gpd
 import numpy as np
@@ -112,6 +113,11 @@ def test_long_wide_scores_and_a_region(area: Area, tmp_path: Path) -> None:
         profile["slop"]
     assert len(repr(profile)) < 200
     assert "<table" in profile._repr_html_()
+    picture = profile.map("people")
+    svg = ElementTree.fromstring(picture._repr_svg_())  # noqa: S314 - our own text
+    assert len(svg.findall(".//{*}path")) == SIDE**2
+    assert picture.save(tmp_path / "map.svg").stat().st_size > 1000
+    assert len(repr(picture)) < 100
     held = read_scores(read_json(tmp_path / "run" / "scores.json"), "scores.json")
     assert held["slope"].model.r2 == pytest.approx(profile["slope"].r2, abs=1e-6)
     assert len(gpd.read_file(tmp_path / "run" / "predictions.geojson")) == SIDE**2

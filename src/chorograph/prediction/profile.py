@@ -145,13 +145,6 @@ class Profile:
             raise UnknownNameError.of(f"region of {self.area.path}", region_id, frame["region_id"].unique())
         return rows.set_index("indicator")
 
-    def plot(self, indicator: str | None = None, ax: object | None = None) -> object:
-        """Draw a map of an indicator's predictions with geopandas, and return its axes; needs matplotlib."""
-        chosen = self[indicator or self.indicators[0]]
-        scores = chosen.scores
-        label = f"{scores.indicator} ({scores.unit})" if scores.unit else scores.indicator
-        return chosen.frame.plot("predicted", ax=ax, legend=True, legend_kwds={"label": label})
-
     def write(self, out: Path) -> list[Path]:
         """Write the predictions long (.parquet) and wide (.geojson, .gpkg), scores.json and the tables into `out`.
 

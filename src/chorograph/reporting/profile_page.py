@@ -12,6 +12,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
@@ -23,7 +24,8 @@ from scipy.spatial import KDTree
 from chorograph.area.middle import equal_area
 from chorograph.area.splits import LEAKY
 from chorograph.ground.errors import ChorographError
-from chorograph.reporting.maps import Shapes, shapes
+from chorograph.prediction.scores import Scores
+from chorograph.reporting.maps import MISSING, Shapes, shapes
 from chorograph.reporting.numbers import Quantity, log_ticks, plain, robust_range, tick_labels, ticks
 from chorograph.reporting.page import count, manifest_facts, sample_cards, score_table
 from chorograph.reporting.run import Run, axis_unit, short_unit
@@ -34,13 +36,13 @@ from chorograph.reporting.wording import headline, indicator_title, interval_tex
 _TILES, _TILE_PX, _TILES_BYTES = 3, 88, 2_500_000
 _NEIGHBOURS = 5
 #: Colours from low to high that people who confuse red and green can tell apart (viridis, purples, red-blue).
-_VALUES = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725")
+VALUES = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725")
 _WIDTHS = ("#f2f0f7", "#dadaeb", "#bcbddc", "#9e9ac8", "#807dba", "#6a51a3", "#54278f", "#3f007d")
 _RESIDUALS = ("#2166ac", "#67a9cf", "#d1e5f0", "#f7f7f7", "#fddbc7", "#ef8a62", "#b2182b")
 
 
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
     """How the values of a map become classes: n - 1 breaks part n colours; labels stand at the breaks."""
 
     breaks: list[float]
@@ -58,12 +60,14 @@ def render_profile(runs: Sequence[Run], left_out: dict[str, str]) -> str:
     script = files("chorograph.reporting").joinpath("profile.js").read_text(encoding="utf-8")
     style = files("chorograph.reporting").joinpath("profile.css").read_text(encoding="utf-8")
     notes = list(first.notes)
-    drawn = _drawn(first)
-    if not any(drawn["paths"]):
+    paths, dense, full = outlines_of(first.frame)
+    if not any(paths):
         notes.append("The regions have no polygons and no points, so there is no map.")
     data = {
         "regions": _regions(first),
-        **drawn,
+        "paths": paths,
+        "dense": dense,
+        "full": full,
         "tiles": _tiles(first),
         "neighbours": _neighbours(first),
         "indicators": [_values(run) for run in runs],
@@ -77,7 +81,7 @@ def render_profile(runs: Sequence[Run], left_out: dict[str, str]) -> str:
         "sections": sections,
         "left_out": left_out,
         "notes": notes,
-        "mapped": any(drawn["paths"]),
+        "mapped": any(paths),
         "split_text": split_text(first.scores.split),
         "sources": first.area.sources if first.area else (),
         "manifest": manifest_facts(first),
@@ -97,7 +101,7 @@ def render_profile(runs: Sequence[Run], left_out: dict[str, str]) -> str:
 def _section(number: int, run: Run) -> dict[str, Any]:
     """Return what the table of indicators and an indicator's own section say."""
     scores = run.scores
-    quantity = _quantity(run)
+    quantity = quantity_of(run.frame, run.scores)
     model, best = scores.model, scores.best_baseline
     r2 = model.fitted["r2"]
     rows = sorted(scores.rows, key=lambda row: (row.kind != "attainable", -row.r2))
@@ -144,15 +148,15 @@ def _remedy(run: Run) -> str:
     )
 
 
-def _quantity(run: Run) -> Quantity:
-    frame = run.frame
+def quantity_of(frame: gpd.GeoDataFrame, scores: Scores) -> Quantity:
+    """Return how the values of an indicator are written."""
     values = np.concatenate([frame["target"].to_numpy(float), frame["predicted"].to_numpy(float)])
-    return Quantity.of(values, short_unit(run.scores))
+    return Quantity.of(values, short_unit(scores))
 
 
 def _values(run: Run) -> dict[str, Any]:
     """Return an indicator's numbers by region, and how they are coloured and written."""
-    frame, scores, quantity = run.frame, run.scores, _quantity(run)
+    frame, scores, quantity = run.frame, run.scores, quantity_of(run.frame, run.scores)
     target, predicted, lower, upper = (
         frame[column].to_numpy(float) for column in ("target", "predicted", "lower", "upper")
     )
@@ -176,30 +180,30 @@ def _values(run: Run) -> dict[str, Any]:
         "supported": supported.astype(int).tolist(),
         "scored": scored.astype(int).tolist(),
         "layers": {
-            "predicted": _layer(np.concatenate([predicted, target]), quantity, _VALUES, log=log).__dict__,
-            "target": _layer(np.concatenate([predicted, target]), quantity, _VALUES, log=log).__dict__,
+            "predicted": layer_of(np.concatenate([predicted, target]), quantity, VALUES, log=log).__dict__,
+            "target": layer_of(np.concatenate([predicted, target]), quantity, VALUES, log=log).__dict__,
             "residual": _residual_layer(residual, quantity).__dict__,
-            "width": _layer(width, quantity, _WIDTHS, log=log).__dict__,
+            "width": layer_of(width, quantity, _WIDTHS, log=log).__dict__,
         },
     }
 
 
-def _layer(values: NDArray[np.float64], quantity: Quantity, palette: Sequence[str], *, log: bool) -> _Layer:
+def layer_of(values: NDArray[np.float64], quantity: Quantity, palette: Sequence[str], *, log: bool) -> Layer:
     """Part values at round numbers within their 2nd to 98th percentile."""
     positive = values[np.isfinite(values) & (values > 0)]
     low, high = robust_range(positive if log else values)
     marks = (log_ticks if log and low > 0 else ticks)(low, high, most=7)
     labels = tick_labels(marks)
     picked = np.linspace(0, len(palette) - 1, len(marks) + 1).round().astype(int)
-    return _Layer(list(marks), [labels[mark] for mark in marks], [palette[index] for index in picked])
+    return Layer(list(marks), [labels[mark] for mark in marks], [palette[index] for index in picked])
 
 
-def _residual_layer(residual: NDArray[np.float64], quantity: Quantity) -> _Layer:
+def _residual_layer(residual: NDArray[np.float64], quantity: Quantity) -> Layer:
     """Part residuals symmetrically about zero: blue is predicted too low, red too high."""
     finite = np.abs(residual[np.isfinite(residual)])
     limit = float(np.percentile(finite, 90)) if finite.size else 1.0
     breaks = [float(f"{share * (limit or 1.0):.2g}") for share in (-1, -0.5, -0.15, 0.15, 0.5, 1)]
-    return _Layer(breaks, [quantity.number(value, signed=True) for value in breaks], list(_RESIDUALS))
+    return Layer(breaks, [quantity.number(value, signed=True) for value in breaks], list(_RESIDUALS))
 
 
 def _regions(run: Run) -> list[list[str]]:
@@ -207,17 +211,24 @@ def _regions(run: Run) -> list[list[str]]:
     return [[region, str(name)] for region, name in zip(ids, run.frame["name"], strict=True)]
 
 
-def _drawn(run: Run) -> dict[str, Any]:
-    """Return an SVG path a region in metres, y growing southwards, and the boxes of the first and the whole view."""
-    frame = run.frame
+def outlines_of(frame: gpd.GeoDataFrame) -> tuple[list[str], list[int], list[int]]:
+    """Return an SVG path a region in metres, y growing southwards, and the boxes of the first and the whole view.
+
+    A path is empty where a region has no place; regions that are points are discs.
+    """
     held = frame.geometry.notna() & ~frame.geometry.is_empty
     if not held.any():
-        return {"paths": [""] * len(frame), "dense": [0, 0, 1, 1], "full": [0, 0, 1, 1]}
+        return [""] * len(frame), [0, 0, 1, 1], [0, 0, 1, 1]
     outlines = shapes(frame)
     paths = [_path(xs, ys) for xs, ys in zip(outlines.xs, outlines.ys, strict=True)]
     if not any(paths):
-        paths = _discs(run, outlines)
-    return {"paths": paths, "dense": _view(outlines.dense), "full": _view(outlines.full)}
+        paths = _discs(frame, outlines)
+    return paths, _view(outlines.dense), _view(outlines.full)
+
+
+def colour_of(value: float, layer: Layer) -> str:
+    """Return the colour of the class that a value falls in; grey for NaN."""
+    return MISSING if np.isnan(value) else layer.colours[int(np.searchsorted(layer.breaks, value, side="right"))]
 
 
 def _path(xs: list[list[list[int]]], ys: list[list[list[int]]]) -> str:
@@ -231,12 +242,12 @@ def _path(xs: list[list[list[int]]], ys: list[list[list[int]]]) -> str:
     return "".join(words)
 
 
-def _discs(run: Run, outlines: Shapes) -> list[str]:
+def _discs(frame: gpd.GeoDataFrame, outlines: Shapes) -> list[str]:
     """Return a disc for each region that is a point."""
-    held = run.frame.geometry.notna() & ~run.frame.geometry.is_empty
-    metres = run.frame.loc[held, ["geometry"]].to_crs(equal_area(run.frame.loc[held]))
+    held = frame.geometry.notna() & ~frame.geometry.is_empty
+    metres = frame.loc[held, ["geometry"]].to_crs(equal_area(frame.loc[held]))
     radius = max(outlines.dense[2] - outlines.dense[0], outlines.dense[3] - outlines.dense[1], 1.0) / 110
-    paths = [""] * len(run.frame)
+    paths = [""] * len(frame)
     for row, point in zip(np.flatnonzero(held.to_numpy()), metres.geometry.representative_point(), strict=True):
         x, y, r = round(point.x), round(-point.y), max(1, round(radius))
         paths[row] = f"M{x - r},{y}a{r},{r} 0 1,0 {2 * r},0a{r},{r} 0 1,0 {-2 * r},0z"
