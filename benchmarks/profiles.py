@@ -1,7 +1,7 @@
 """What a profile of many indicators costs beside one of them, in CPU seconds of one run.
 
-    python benchmarks/profile.py AREA --embeddings default
-    python benchmarks/profile.py --regions 20000 --indicators 30
+    python benchmarks/profiles.py AREA --embeddings default
+    python benchmarks/profiles.py --regions 20000 --indicators 30
 
 The first predicts one indicator of an area and then all of them, each in a process of its own, and writes the ratio.
 The second draws made-up regions, vectors and indicators of that size and says time and peak memory.
@@ -31,7 +31,8 @@ import resource, sys, time
 import chorograph as cg
 started = time.process_time()
 indicators = sys.argv[3].split(",") if sys.argv[3] else None
-profile = cg.predict(sys.argv[1], None if sys.argv[2] == "none" else sys.argv[2], indicator=indicators, probe=sys.argv[4])
+vectors = None if sys.argv[2] == "none" else sys.argv[2]
+profile = cg.predict(sys.argv[1], vectors, indicator=indicators, probe=sys.argv[4])
 print(time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, len(profile))
 """
 
@@ -72,7 +73,7 @@ def main() -> None:
     parser.add_argument("--one", default="sale_price_median_usd")
     parser.add_argument("--regions", type=int, default=0)
     parser.add_argument("--indicators", type=int, default=30)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results") / "profile.json")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results") / "profiles.json")
     asked = parser.parse_args()
     found: dict[str, object] = {"probe": asked.probe}
     if asked.area is not None:
