@@ -7,4 +7,4 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong use."""
     from chorograph.cli.app import app
 
-    app()
+    app(prog_name="chorograph")

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from chorograph.cli.listing import KINDS
 from chorograph.cli.show import Bar, show_error, show_json, show_outcome, show_recipe
 from chorograph.ground.errors import ChorographError, SettingError, UnknownNameError
 from chorograph.ground.settings import configure, describe
@@ -25,11 +26,13 @@ app = typer.Typer(
     name="chorograph",
     help="Profile urban regions from satellite and street imagery, text and an urban knowledge graph.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    # Plain text: quick, and brackets in a help text are no markup.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 _GROUPS = {
-    name: typer.Typer(help=text, no_args_is_help=True)
+    name: typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None)
     for name, text in (
         ("area", "Build, import, check and describe areas."),
         ("graph", "Build, check, describe and embed the knowledge graph of an area."),
@@ -46,7 +49,9 @@ class _OrRun(TyperGroup):
         return super().parse_args(ctx, args if args and args[0] in self.commands else ["run", *args])
 
 
-_GROUPS["curate"] = typer.Typer(help="Filter web-scale image-text pairs to a clean corpus.", cls=_OrRun)
+_GROUPS["curate"] = typer.Typer(
+    help="Filter web-scale image-text pairs to a clean corpus.", cls=_OrRun, rich_markup_mode=None
+)
 for _name, _group in _GROUPS.items():
     app.add_typer(_group, name=_name)
 
@@ -126,7 +131,9 @@ def _add(verb: Verb, group: typer.Typer, name: str) -> None:
             outcome = verb(config, progress)
         show_outcome(verb.name, outcome, as_json)
 
-    group.command(name, help=verb.summary)(_command(verb.settings, verb.positional, body))
+    # The bell is click's mark of a paragraph that is not wrapped.
+    example = f"\b\nExample:\n  {verb.example}" if verb.example else None
+    group.command(name, help=verb.summary, epilog=example)(_command(verb.settings, verb.positional, body))
 
 
 for _verb in VERBS.values():
@@ -156,11 +163,9 @@ app.command("demo", help="Draw a synthetic city, pretrain on it, predict an indi
 )
 
 
-@app.command(
-    "list", help="List what can be called by name: encoders, verbs, recipes, layouts, tables, prompts, published."
-)
+@app.command("list", help=f"List what can be called by name: {', '.join(KINDS)}.")
 def list_(
-    kind: Annotated[str, typer.Argument(help="encoders, verbs, recipes, layouts, tables, prompts, published")],
+    kind: Annotated[str, typer.Argument(help=", ".join(KINDS))],
     json: _JSON = False,
 ) -> None:
     """List the names of one kind, with a line on each."""

@@ -6,39 +6,36 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
 from chorograph.ground.errors import UnknownNameError
+from chorograph.ground.extras import modules_by_extra
 from chorograph.ground.registry import Registry
 from chorograph.ground.settings import describe
 
-_EXTRAS = {
-    "models": ("torch", "open_clip"),
-    "graph": ("torch_geometric", "pykeen"),
-    "curate": ("daft", "ray"),
-    "acquire": ("rasterio", "exactextract"),
-    "serve": ("fastapi", "uvicorn"),
-    "generate": ("diffusers", "transformers"),
+#: Where each kind of named things is registered.
+_REGISTRIES = {
+    "encoders": "chorograph.models.encoders.registry:ENCODERS",
+    "probes": "chorograph.prediction.probes.names:PROBES",
+    "splits": "chorograph.area.split_names:SPLITS",
+    "layouts": "chorograph.acquisition.layouts.registry:LAYOUTS",
+    "captioners": "chorograph.captioning.registry:CAPTIONERS",
 }
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def listing(kind: str) -> list[dict[str, str]]:
     """Return name, summary, paper and licence of everything of `kind`; `UnknownNameError` for another kind."""
-    kinds: dict[str, Callable[[], list[dict[str, str]]]] = {
-        "encoders": _encoders,
-        "verbs": _verbs,
-        "recipes": _recipes,
-        "layouts": _layouts,
-        "tables": _tables,
-        "prompts": _prompts,
-        "published": _published,
-    }
-    if kind not in kinds:
-        raise UnknownNameError.of("kind to list", kind, kinds)
-    return kinds[kind]()
+    if kind in _REGISTRIES:
+        module, _, name = _REGISTRIES[kind].partition(":")
+        registry: Registry[Any] = getattr(import_module(module), name)
+        return [{"name": e.name, "summary": e.summary, "paper": e.paper, "licence": e.licence} for e in registry]
+    if kind not in _TABLES:
+        raise UnknownNameError.of("kind to list", kind, KINDS)
+    return _TABLES[kind]()
 
 
 def reference() -> str:
@@ -69,9 +66,10 @@ def reference() -> str:
 def diagnosis() -> dict[str, str]:
     """Return versions, extras, devices and browser of this installation."""
     facts = {"chorograph": version("chorograph"), "python": sys.version.split()[0], "platform": platform.platform()}
-    for extra, modules in _EXTRAS.items():
+    for extra, modules in modules_by_extra().items():
         missing = [module for module in modules if find_spec(module) is None]
-        facts[f"extra {extra}"] = "installed" if not missing else f"missing {', '.join(missing)}"
+        name = f"extra {extra}" if extra else "base"
+        facts[name] = "installed" if not missing else f"missing {', '.join(missing)}"
     for package in ("torch", "open_clip_torch", "geopandas", "scikit-learn", "bokeh"):
         try:
             facts[package] = version(package)
@@ -90,17 +88,6 @@ def _cuda() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
 
 
-def _encoders() -> list[dict[str, str]]:
-    from chorograph.models.encoders.registry import DEFAULT, ENCODERS
-
-    rows = [{"name": "default", "summary": f"{DEFAULT}, the best that needs neither training nor download"}]
-    return rows + _entries(ENCODERS)
-
-
-def _entries(registry: Registry[Any]) -> list[dict[str, str]]:
-    return [{"name": e.name, "summary": e.summary, "paper": e.paper, "licence": e.licence} for e in registry]
-
-
 def _verbs() -> list[dict[str, str]]:
     from chorograph.verbs.table import VERBS
 
@@ -117,12 +104,6 @@ def _recipes() -> list[dict[str, str]]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         rows.append({"name": path.stem, "summary": content["title"], "paper": content.get("paper", "")})
     return rows
-
-
-def _layouts() -> list[dict[str, str]]:
-    from chorograph.acquisition.layouts.registry import LAYOUTS
-
-    return _entries(LAYOUTS)
 
 
 def _tables() -> list[dict[str, str]]:
@@ -151,3 +132,14 @@ def _published() -> list[dict[str, str]]:
         }
         for row in published()
     ]
+
+
+#: What can be listed and is no registry.
+_TABLES: dict[str, Callable[[], list[dict[str, str]]]] = {
+    "verbs": _verbs,
+    "recipes": _recipes,
+    "tables": _tables,
+    "prompts": _prompts,
+    "published": _published,
+}
+KINDS = (*_REGISTRIES, *_TABLES)

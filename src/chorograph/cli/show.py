@@ -4,38 +4,43 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping
+from functools import cache
 from types import TracebackType
-from typing import Any, Self
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from typing import TYPE_CHECKING, Any, Self
 
 from chorograph.ground.stage import Outcome
 
-_OUT = Console(highlight=False, soft_wrap=True)
-_ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+#: Where progress goes into a log, not to a terminal.
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 class Bar:
-    """A progress bar on stderr with the time left; where stderr is no terminal, a line every tenth of the way."""
+    """A progress bar on stderr with the time left; where stderr is no terminal, a line every ten seconds at most."""
 
     def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = _err()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            console=_ERR,
+            console=self._console,
             transient=True,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._tenth: dict[str, int] = {}
+        self._told_at = time.monotonic()
 
     def __enter__(self) -> Self:
         """Begin drawing."""
-        if _ERR.is_terminal:
+        if self._console.is_terminal:
             self._progress.start()
         return self
 
@@ -43,29 +48,27 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop drawing."""
-        if _ERR.is_terminal:
+        if self._console.is_terminal:
             self._progress.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Draw that `done` of `total` steps of `what` are finished."""
         # What follows a bar (a rate) changes from step to step and belongs to the same task.
         task = what.partition(" | ")[0]
-        if _ERR.is_terminal:
+        if self._console.is_terminal:
             if task not in self._tasks:
                 self._tasks[task] = self._progress.add_task(what, total=total)
             self._progress.update(self._tasks[task], description=what, completed=done, total=total)
             return
-        tenth = 10 * done // max(total, 1)
-        if tenth != self._tenth.get(task):
-            self._tenth[task] = tenth
-            _ERR.print(f"{what}: {done} of {total}", markup=False)
+        if (now := time.monotonic()) - self._told_at >= _SECONDS_BETWEEN_LINES:
+            self._told_at = now
+            self._console.print(f"{what}: {done} of {total}", markup=False)
 
     def clear(self) -> None:
         """Forget the bars of a stage that has ended."""
         for task in self._tasks.values():
             self._progress.remove_task(task)
         self._tasks.clear()
-        self._tenth.clear()
 
 
 def show_outcome(verb: str, outcome: Outcome, as_json: bool) -> None:
@@ -75,14 +78,14 @@ def show_outcome(verb: str, outcome: Outcome, as_json: bool) -> None:
         show_json({"verb": verb, "skipped": outcome.skipped, **manifest})
         return
     if outcome.skipped:
-        _OUT.print(f"{verb}: nothing to do, done before ({manifest.get('finished_at', '')})", markup=False)
+        _out().print(f"{verb}: nothing to do, done before ({manifest.get('finished_at', '')})", markup=False)
     else:
         wall = manifest.get("wall_s")
-        _OUT.print(verb + (f": done in {wall:.1f} s" if wall is not None else ""), markup=False)
+        _out().print(verb + (f": done in {wall:.1f} s" if wall is not None else ""), markup=False)
     for name, number in manifest.get("counts", {}).items():
-        _OUT.print(f"  {name}: {number:,}", markup=False)
+        _out().print(f"  {name}: {number:,}", markup=False)
     for reason, number in manifest.get("dropped", {}).items():
-        _OUT.print(f"  left out, {reason}: {number:,}", markup=False)
+        _out().print(f"  left out, {reason}: {number:,}", markup=False)
     facts = manifest.get("facts", {})
     if "r2" in facts:
         _print_r2(facts["r2"])
@@ -93,11 +96,11 @@ def show_outcome(verb: str, outcome: Outcome, as_json: bool) -> None:
             if name == "table":
                 _print_table(value["columns"], value["rows"])
             else:
-                _OUT.print(f"  {name}: {value}", markup=False)
+                _out().print(f"  {name}: {value}", markup=False)
     for warning in manifest.get("warnings", []):
-        _OUT.print(f"  note: {warning}", markup=False)
+        _out().print(f"  note: {warning}", markup=False)
     if out := manifest.get("config", {}).get("out"):
-        _OUT.print(f"  -> {out}", markup=False)
+        _out().print(f"  -> {out}", markup=False)
 
 
 def show_recipe(title: str, result: dict[str, Any], as_json: bool) -> None:
@@ -105,21 +108,21 @@ def show_recipe(title: str, result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         show_json({"verb": "run", "title": title, **result})
         return
-    _OUT.print(f"\n{title}", markup=False)
+    _out().print(f"\n{title}", markup=False)
     _print_r2(result["r2"])
     for expected in result["expects"]:
         reached = "not run" if expected["reached"] is None else f"{expected['reached']:.3f}"
-        _OUT.print(
+        _out().print(
             f"  expected {expected['metric']} {expected['value']} ({expected['source']}): reached {reached}",
             markup=False,
         )
     if result["report"]:
-        _OUT.print(f"report: {result['report']}", markup=False)
+        _out().print(f"report: {result['report']}", markup=False)
 
 
 def show_error(message: str, kind: str, as_json: bool) -> None:
     """Print an error on stderr, and as JSON on stdout where JSON was asked for."""
-    _ERR.print(f"error: {message}", markup=False, style="red")
+    _err().print(f"error: {message}", markup=False, style="red")
     if as_json:
         show_json({"error": kind, "message": message})
 
@@ -132,6 +135,8 @@ def show_json(content: dict[str, Any]) -> None:
 
 def _print_table(columns: list[str], rows: list[list[str]]) -> None:
     """Print lines of text; a name that the line above has too is said once."""
+    from rich.table import Table
+
     table = Table(box=None, padding=(0, 2))
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number < 2 else "right", overflow="fold")
@@ -139,11 +144,13 @@ def _print_table(columns: list[str], rows: list[list[str]]) -> None:
     for name, *values in rows:
         table.add_row("" if name == before else name, *values)
         before = name
-    _OUT.print(table, markup=False)
+    _out().print(table, markup=False)
 
 
 def _print_r2(rows: Mapping[str, Mapping[str, float | None]]) -> None:
     """Print R2 by indicator and row, narrow enough for any terminal."""
+    from rich.table import Table
+
     table = Table(box=None, padding=(0, 2))
     table.add_column("R2 on held-out regions", no_wrap=True)
     table.add_column("", justify="right")
@@ -154,4 +161,21 @@ def _print_r2(rows: Mapping[str, Mapping[str, float | None]]) -> None:
             if indicator in row:
                 value = row[indicator]
                 table.add_row("  " + name, "" if value is None else f"{value:.3f}")
-    _OUT.print(table)
+    _out().print(table)
+
+
+@cache
+def _out() -> Console:
+    return _console(stderr=False)
+
+
+@cache
+def _err() -> Console:
+    return _console(stderr=True)
+
+
+def _console(stderr: bool) -> Console:
+    # Imported when something is printed: `--help` does without.
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)

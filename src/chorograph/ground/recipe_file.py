@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from chorograph.ground.errors import InputError, SettingError, UnknownNameError
 
 _KEYS = ("title", "paper", "about", "arguments", "stages", "expects", "columns", "steps", "output")
@@ -49,6 +47,8 @@ def read_recipe_file(path: Path, part: str, arguments: Mapping[str, str]) -> dic
     Raises `InputError` for a file that is not such YAML, `UnknownNameError` for an unknown key or an argument that the
     recipe does not declare; both name the file.
     """
+    import yaml
+
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

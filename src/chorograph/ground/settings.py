@@ -146,6 +146,9 @@ def _check_choice(choices: Collection[str] | Registry[Any], value: object, where
         if name is None or name in choices:
             continue
         if isinstance(choices, Registry):
+            # What follows a colon is the named one's own to read.
+            if str(name).partition(":")[0] in choices:
+                continue
             raise UnknownNameError.of(choices.kind, str(name), choices.names())
         if choices and not any(choice.endswith(":") and str(name).startswith(choice) for choice in choices):
             raise SettingError(f"{where} is one of {', '.join(choices)}, not {name!r}")

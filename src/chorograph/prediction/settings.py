@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chorograph.area.split_names import SPLITS
 from chorograph.ground.settings import SEEDS, above, at_least, inside, setting
 from chorograph.prediction.probes.names import PROBES
 

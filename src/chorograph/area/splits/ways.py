@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy.cluster.vq import kmeans2
 
-from chorograph.area.splits.folds import LEAKY, Folds, Split, deal
+from chorograph.area.split_names import SPLITS, AskedSplit
+from chorograph.area.splits.folds import Folds, Split, deal
 from chorograph.area.splits.matched import DistanceMatched
 from chorograph.area.splits.sphere import block_of, inner_points, to_sphere
 from chorograph.ground.errors import InputError
-from chorograph.ground.registry import Registry
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -128,48 +128,42 @@ class Given:
         return Folds(fold, np.arange(len(regions)), banned)
 
 
-class MakeSplit(Protocol):
-    """Makes a split from what follows the colon of its name and from the settings that splits have."""
-
-    def __call__(self, argument: str, *, block_m: float, buffer_m: float, folds: int, seed: int) -> Split:
-        """Return the split."""
-
-
-SPLITS: Registry[MakeSplit] = Registry("split")
-SPLITS.add(
-    "spatial_block",
-    lambda argument, *, block_m, buffer_m, folds, seed: SpatialBlocks(block_m, buffer_m, folds, seed),
-    "whole square blocks of the map are held out",
-)
-SPLITS.add(
-    "cluster",
-    lambda argument, *, block_m, buffer_m, folds, seed: Clusters(buffer_m, folds, seed),
-    "compact clusters of regions are held out",
-)
-SPLITS.add(
-    "distance_matched",
-    lambda argument, *, block_m, buffer_m, folds, seed: DistanceMatched(folds, block_m, seed),
-    "regions are held out as far from labels as the unlabelled ones lie",
-    paper="Linnenbrink et al. 2024, kNNDM CV",
-)
-SPLITS.add(
-    "leave_group_out",
-    lambda argument, *, block_m, buffer_m, folds, seed: LeaveGroupOut(buffer_m),
-    "whole groups (city, county) are held out",
-)
-SPLITS.add(
-    "given",
-    lambda argument, *, block_m, buffer_m, folds, seed: Given(argument),
-    "given:NAME, a split that the area holds",
-)
-SPLITS.add(
-    "random",
-    lambda argument, *, block_m, buffer_m, folds, seed: RandomFolds(folds, seed),
-    f"regions at random, to compare with papers; {LEAKY}",
-)
 
 
 def parse_split(text: str, *, block_m: float, buffer_m: float, folds: int, seed: int) -> Split:
-    """Return the split that a configuration names, `given:NAME` among them; `UnknownNameError` for no name."""
+    """Return the split that a configuration names, `given:NAME` for a published one; lengths in metres.
+
+    Raises `UnknownNameError` for a split that nobody knows (`chorograph list splits`).
+    """
     name, _, argument = text.partition(":")
-    return SPLITS[name](argument, block_m=block_m, buffer_m=buffer_m, folds=folds, seed=seed)
+    return SPLITS[name](AskedSplit(argument, block_m, buffer_m, folds, seed))
+
+
+def make_spatial_block(asked: AskedSplit) -> Split:
+    """Return spatial blocks."""
+    return SpatialBlocks(asked.block_m, asked.buffer_m, asked.folds, asked.seed)
+
+
+def make_cluster(asked: AskedSplit) -> Split:
+    """Return clusters."""
+    return Clusters(asked.buffer_m, asked.folds, asked.seed)
+
+
+def make_distance_matched(asked: AskedSplit) -> Split:
+    """Return folds at the distances of use."""
+    return DistanceMatched(asked.folds, asked.block_m, asked.seed)
+
+
+def make_leave_group_out(asked: AskedSplit) -> Split:
+    """Return a fold a group."""
+    return LeaveGroupOut(asked.buffer_m)
+
+
+def make_given(asked: AskedSplit) -> Split:
+    """Return the published split that the argument names."""
+    return Given(asked.argument)
+
+
+def make_random(asked: AskedSplit) -> Split:
+    """Return random folds."""
+    return RandomFolds(asked.folds, asked.seed)

@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from chorograph.ground.errors import InputError, MissingExtraError, UnknownNameError
+from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.extras import naming_the_extra
 from chorograph.ground.registry import Registry
 from chorograph.models.encoders.protocols import (
     SEEN,
@@ -116,13 +117,14 @@ def _load_one(name: str, device: str) -> ImageEncoder:
         halved: ImageEncoder = replace(encoder, name=name, precision="bf16")
         return halved
     kind, _, argument = name.partition(":")
-    if kind in ENCODERS:
-        return ENCODERS[kind](argument, device)
-    if (Path(name) / "config.json").is_file():
-        return _checkpoint(name, device)
+    with naming_the_extra():
+        if kind in ENCODERS:
+            return ENCODERS[kind](argument, device)
+        if (Path(name) / "config.json").is_file():
+            return _checkpoint(name, device)
     if "/" in name or Path(name).exists():
         raise InputError(f"{name} is neither an encoder's name nor a checkpoint folder (it has no config.json)")
-    raise UnknownNameError.of("encoder", name, [entry.name for entry in ENCODERS])
+    raise UnknownNameError.of("encoder", name, ENCODERS.names())
 
 
 def _colour(argument: str, device: str) -> ImageEncoder:
@@ -140,36 +142,28 @@ def _rcf(argument: str, device: str) -> ImageEncoder:
 
 
 def _open_clip(argument: str, device: str) -> ImageEncoder:
-    try:
-        from chorograph.models.encoders.open_clip import load_open_clip_encoder
-    except ImportError as error:
-        raise MissingExtraError.of("models", error) from error
+    from chorograph.models.encoders.open_clip import load_open_clip_encoder
+
     return load_open_clip_encoder(argument, device)
 
 
 def _efficientnet(argument: str, device: str) -> ImageEncoder:
-    try:
-        from chorograph.models.encoders.efficientnet import load_efficientnet
-    except ImportError as error:
-        raise MissingExtraError.of("models", error) from error
+    from chorograph.models.encoders.efficientnet import load_efficientnet
+
     return load_efficientnet(device)
 
 
 def _knowcl(argument: str, device: str) -> ImageEncoder:
-    try:
-        from chorograph.models.graph.aligned import load_aligned, stands_on
-    except ImportError as error:
-        raise MissingExtraError.of("models", error) from error
+    from chorograph.models.graph.aligned import load_aligned, stands_on
+
     folder = Path(argument)
     under = stands_on(folder)
     return load_aligned(folder, None if under is None else load_encoder(under, device))
 
 
 def _adapter(argument: str, device: str) -> ImageEncoder:
-    try:
-        from chorograph.models.adapters.methods import base_of, load_adapter
-    except ImportError as error:
-        raise MissingExtraError.of("models", error) from error
+    from chorograph.models.adapters.methods import base_of, load_adapter
+
     folder = Path(argument)
     encoder: Any = load_image_text_encoder(base_of(folder), device)
     load_adapter(encoder.loaded.model, folder)
@@ -179,16 +173,19 @@ def _adapter(argument: str, device: str) -> ImageEncoder:
 
 
 def _checkpoint(name: str, device: str) -> ImageEncoder:
-    try:
-        from chorograph.models.checkpoint import load_checkpoint_encoder
-    except ImportError as error:
-        raise MissingExtraError.of("models", error) from error
+    from chorograph.models.checkpoint import load_checkpoint_encoder
+
     return load_checkpoint_encoder(Path(name), device)
 
 
 #: The best encoder that needs neither training nor download; docs/findings.md tells how it was chosen.
 DEFAULT = "colour+rcf:1024"
 
+ENCODERS.add(
+    "default",
+    lambda argument, device: load_encoder(DEFAULT, device),
+    f"{DEFAULT}, the best that needs neither training nor download",
+)
 ENCODERS.add("colour", _colour, "histograms, edges and texture at several scales; no training, no download")
 ENCODERS.add(
     "rcf",
