@@ -30,6 +30,13 @@ def shades(argument, device):
     return Shades()
 
 
+def middle(columns, seed, block_m):
+    """the mean of the labels, whatever the features"""
+    from sklearn.dummy import DummyRegressor
+
+    return DummyRegressor()
+
+
 def halves(asked):
     """every other region"""
     from chorograph.area.splits import RandomFolds
@@ -40,6 +47,9 @@ ENTRY_POINTS = """
 [chorograph.encoder]
 shades = somebodys_package:shades
 torn = somebodys_package.nowhere:made
+
+[chorograph.probe]
+middle = somebodys_package:middle
 
 [chorograph.split]
 halves = somebodys_package:halves
@@ -77,19 +87,24 @@ def call(site: Path, *lines: list[str]) -> list[tuple[int, dict[str, object]]]:
 def test_what_a_package_adds_is_listed_and_used(site: Path, tmp_path: Path) -> None:
     city = str(tmp_path / "city")
     predict = ["predict", city, "--indicator", "carbon", "--embeddings", "shades", "--modalities", "image"]
-    listed, splits, drawn, embedded, predicted = call(
+    listed, splits, probes, drawn, embedded, predicted = call(
         site,
         ["list", "encoders"],
         ["list", "splits"],
+        ["list", "probes"],
         ["area", "synthetic", city, "--regions", "24", "--tiles-per-region", "1", "--street-views-per-region", "0"],
         ["embed", city, "--model", "shades"],
-        [*predict, "--split", "random", "--probe", "ridge", "--out", str(tmp_path / "run")],
+        [*predict, "--split", "halves", "--probe", "middle", "--out", str(tmp_path / "run")],
     )
     summaries = {row["name"]: row["summary"] for row in listed[1]["entries"]}
     assert summaries["shades"] == "mean grey, a number an image (from somebodys-package)"
     assert "every other region" in str(splits)
+    assert "the mean of the labels" in str(probes)
     assert (drawn[0], embedded[0], predicted[0]) == (0, 0, 0), (embedded, predicted)
     assert embedded[1]["counts"]["width"] == 1
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())["indicators"]["carbon"]
+    assert scores["split"]["name"] == "halves"
+    assert scores["rows"][0]["name"] == "middle on image"
 
 
 def test_a_broken_package_is_told_of(site: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chorograph.area.split_names import SPLITS
-from chorograph.ground.settings import SEEDS, above, at_least, inside, setting
+from chorograph.ground.settings import SEEDS, above, at_least, between, inside, setting
 from chorograph.prediction.probes.names import PROBES
 
 MODALITY_HELP = (
@@ -34,11 +34,12 @@ class TaskSettings:
     per: str | None = setting(
         None, help="divide by this indicator first, to predict a share or rate; none: do not, though described so"
     )
-    year: int | None = setting(None, help="the year to use, where the indicator has several")
+    year: int | None = setting(None, help="the year to use, where the indicator has several", within=between(1, 9999))
     split: str = setting(
         "spatial_block",
         help="how regions are held out: spatial_block, cluster, distance_matched (as far from labels as the unlabelled "
         "regions are), leave_group_out, given:NAME, random (leaky); `chorograph list splits`",
+        choices=SPLITS,
     )
     block_m: float = setting(6000.0, help="side of a spatial block, in metres", within=above(0))
     buffer_m: float = setting(0.0, help="training keeps this far from tested regions, in metres", within=at_least(0))

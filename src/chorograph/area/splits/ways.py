@@ -128,8 +128,6 @@ class Given:
         return Folds(fold, np.arange(len(regions)), banned)
 
 
-
-
 def parse_split(text: str, *, block_m: float, buffer_m: float, folds: int, seed: int) -> Split:
     """Return the split that a configuration names, `given:NAME` for a published one; lengths in metres.
 
