@@ -48,7 +48,7 @@ class Watched:
         return message.type in ("error", "warning") and "GL Driver Message" not in message.text
 
 
-def wait(ready: Callable[[], object], seconds: float = 30) -> None:
+def wait(ready: Callable[[], object], seconds: float = 120) -> None:
     """Ask until it is so: a strict content policy leaves Playwright no way to wait inside the page."""
     end = time.monotonic() + seconds
     while not ready():

@@ -36,6 +36,7 @@ _GROUPS = {
     for name, text in (
         ("area", "Build, import, check and describe areas."),
         ("graph", "Build, check, describe and embed the knowledge graph of an area."),
+        ("ratings", "What people said of captions."),
         ("evaluate", "Judge a model: zero-shot, retrieval, probe, localisation, captions, published suites."),
     )
 }

@@ -66,8 +66,10 @@ class ImageSearch:
         centred = np.where(counted > 0, total / np.maximum(counted, 1) - self.vectors.mean(axis=0), 0)
         return unit_rows(centred.astype(np.float32))
 
-    def by_vector(self, query: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None) -> list[Hit]:
-        """Return the k regions whose best images are nearest to a query (dim,); `allowed` (regions,) narrows them."""
+    def by_vector(
+        self, query: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None, best: int = _BEST_IMAGES
+    ) -> list[Hit]:
+        """Return the k regions whose `best` images are nearest to a query (dim,); `allowed` (regions,) narrows them."""
         if query.shape != (self.vectors.shape[1],):
             raise InputError(f"a vector of {query.shape[0]} numbers is not one of {self.model}")
         images = None if allowed is None else allowed[self.region]
@@ -76,7 +78,7 @@ class ImageSearch:
         own = np.flatnonzero(np.isin(self.region, np.unique(self.region[rows])))
         similarity = self.vectors[own] @ unit_rows(query[None])[0]
         frame = pd.DataFrame({"region": self.region[own], "row": own, "similarity": similarity})
-        ranked = frame.sort_values("similarity", ascending=False, kind="stable").groupby("region").head(_BEST_IMAGES)
+        ranked = frame.sort_values("similarity", ascending=False, kind="stable").groupby("region").head(best)
         regions = ranked.groupby("region", sort=False)
         score = regions["similarity"].mean().sort_values(ascending=False, kind="stable").head(k)
         shown: Any = regions["row"].agg(list)
@@ -98,8 +100,8 @@ class ImageSearch:
         return [Hit(str(self.region_ids[other]), float(score[other])) for other in best_rows(score, k)]
 
     def by_image(self, pixels: Image, encoder: ImageEncoder, k: int, allowed: NDArray[np.bool_] | None) -> list[Hit]:
-        """Return the k regions that look most like a picture (height, width, 3)."""
-        return self.by_vector(encoder.encode([pixels])[0], k, allowed)
+        """Return the k regions with the image that looks most like a picture (height, width, 3)."""
+        return self.by_vector(encoder.encode([pixels])[0], k, allowed, best=1)
 
     def by_words(self, text: str, encoder: ImageTextEncoder, k: int, allowed: NDArray[np.bool_] | None) -> list[Hit]:
         """Return the k regions that a sentence fits best."""

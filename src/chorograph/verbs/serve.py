@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chorograph.ground.settings import at_least, between, plain, setting
 from chorograph.ground.stage import Outcome, Progress
 from chorograph.verbs.verb import Verb
+
+if TYPE_CHECKING:
+    from chorograph.serving.catalogue.served import Catalogue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,7 @@ class Settings:
     model: str | None = setting(None, help="encoder to search with, which the areas have vectors of; else the best one")
     device: str = setting("cpu", help="torch device of that encoder: cpu, cuda")
     cache: bool = setting(True, help="keep simplified shapes and indexes in AREA/.cache")
+    mcp: bool = setting(False, help="speak MCP on stdin and stdout for language models, read-only, instead of HTTP")
     log: bool = setting(False, help="a line of JSON on stderr for each request, without who asked")
 
 
@@ -45,11 +50,26 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     from chorograph.serving.run import access_for, read_token, serve
 
     catalogue = Catalogue.open(settings.areas, settings.run, cache=settings.cache)
+    if settings.mcp:
+        return _speak_mcp(settings, catalogue)
     token = read_token(settings.token_file)
     access = access_for(settings.host, token, read_only=settings.read_only, names=settings.name)
     stores = {} if settings.read_only else open_stores(catalogue, settings.ratings)
     app = create_app(Serving(catalogue, access, Limits(), stores, settings.overlap, settings.model, settings.device))
     serve(app, access, settings.host, settings.port, log=settings.log)
+    return _outcome(settings, catalogue)
+
+
+def _speak_mcp(settings: Settings, catalogue: Catalogue) -> Outcome:
+    from chorograph.serving.catalogue.finder import Finder
+    from chorograph.serving.mcp import create_mcp
+
+    finders = {area.slug: Finder(area, settings.model, settings.device) for area in catalogue}
+    create_mcp(catalogue, finders).run("stdio")
+    return _outcome(settings, catalogue)
+
+
+def _outcome(settings: Settings, catalogue: Catalogue) -> Outcome:
     served = {"areas": len(catalogue.areas), "regions": sum(len(area.regions) for area in catalogue)}
     return Outcome({"stage": "serve", "config": plain(settings), "counts": served}, skipped=False)
 

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from chorograph.ground.errors import UnknownNameError
-from chorograph.verbs import area, caption, curate, embed, evaluate, graph, localize, predict, report, search, serve
+from chorograph.verbs import (
+    area,
+    caption,
+    curate,
+    embed,
+    evaluate,
+    graph,
+    localize,
+    predict,
+    publish,
+    ratings,
+    report,
+    search,
+    serve,
+)
 from chorograph.verbs.verb import Verb, elsewhere
 
 VERBS: dict[str, Verb] = {
@@ -68,6 +82,8 @@ VERBS: dict[str, Verb] = {
         report.VERB,
         search.VERB,
         serve.VERB,
+        publish.VERB,
+        ratings.export.VERB,
     )
 }
 

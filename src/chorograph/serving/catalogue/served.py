@@ -209,7 +209,8 @@ def open_area(place: Path, runs: Iterable[Path] = (), *, cache: bool = True) -> 
     found = dict.fromkeys([*(run.resolve() for run in runs), *find_runs(place)])
     layers = read_layers(area, regions["region_id"].astype(str).tolist(), list(found))
     # A name of the folder says nothing to a reader where it is always `area`.
-    name = area.name if area.name != "area" else place.resolve().parent.name
+    folder = place.resolve()
+    name = next((name for name in (area.name, folder.name, folder.parent.name) if name != "area"), "area")
     return ServedArea(slug(name).lower(), area, regions, layers, place / CACHE if cache else None)
 
 

@@ -1,0 +1,1 @@
+"""An area for elsewhere: files that other programs open."""

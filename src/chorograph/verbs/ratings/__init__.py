@@ -1,0 +1,3 @@
+"""The verbs of `ratings`."""
+
+from chorograph.verbs.ratings import export as export

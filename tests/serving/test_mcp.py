@@ -1,0 +1,47 @@
+"""The MCP server, asked by the library's own client in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import pytest
+
+from chorograph.serving.catalogue.finder import Finder
+from chorograph.serving.catalogue.served import Catalogue, ServedArea
+
+pytest.importorskip("mcp", reason="mcp is not installed")
+
+
+def ask(served: ServedArea, tool: str, **arguments: Any) -> Any:
+    from chorograph.serving.mcp import create_mcp
+
+    server = create_mcp(Catalogue([served]), {served.slug: Finder(served)})
+    answer: Any = asyncio.run(server.call_tool(tool, arguments))
+    return json.loads(json.dumps(answer, default=lambda value: getattr(value, "text", None) or vars(value)))
+
+
+def test_tools_are_listed_and_none_writes(served: ServedArea) -> None:
+    from chorograph.serving.mcp import create_mcp
+
+    server = create_mcp(Catalogue([served]), {served.slug: Finder(served)})
+    tools = asyncio.run(server.list_tools())
+    assert {tool.name for tool in tools} == {"list_areas", "search", "similar", "describe", "rank"}
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("search", {"area": "city", "words": "railway"}),
+        ("similar", {"area": "city", "region_id": "R01"}),
+        ("rank", {"area": "city", "indicator_id": "median_income", "k": 3}),
+        ("describe", {"area": "city", "region_id": "R01"}),
+    ],
+)
+def test_answers_cite_region_ids_and_intervals(served: ServedArea, tool: str, arguments: dict[str, Any]) -> None:
+    said = json.dumps(ask(served, tool, **arguments))
+    assert "lower" in said
+    assert "upper" in said
+    assert re.search(r"R\d\d", said)
