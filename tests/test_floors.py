@@ -39,7 +39,7 @@ FIRST_WITH_TORCH = FLOOR_OF["models"]
 #: Modules of an extra that a room without torch imports, and only where the work needs them.
 EXTRAS_OF: dict[str, frozenset[str]] = {
     "ground": frozenset({"aiohttp"}),  # `ground/fetching`, which only what fetches imports
-    "acquisition": frozenset({"rasterio"}),  # imagery deeper than eight bits, and georeferences
+    "acquisition": frozenset({"h3", "rasterio"}),  # hexagons; imagery deeper than eight bits, and georeferences
     "curation": frozenset({"daft", "ray"}),
     "searching": frozenset({"rasterio", "lancedb"}),
     "metrics": frozenset({"pycocoevalcap"}),

@@ -34,7 +34,8 @@ app = typer.Typer(
 _GROUPS = {
     name: typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None)
     for name, text in (
-        ("area", "Build, import, check and describe areas."),
+        ("area", "Begin, fill, build, import, check and describe areas."),
+        ("area add", "Add to an area what it lacks, a kind of data at a time."),
         ("graph", "Build, check, describe and embed the knowledge graph of an area."),
         ("ratings", "What people said of captions."),
         ("evaluate", "Judge a model: zero-shot, retrieval, probe, localisation, captions, published suites."),
@@ -54,7 +55,8 @@ _GROUPS["curate"] = typer.Typer(
     help="Filter web-scale image-text pairs to a clean corpus.", cls=_OrRun, rich_markup_mode=None
 )
 for _name, _group in _GROUPS.items():
-    app.add_typer(_group, name=_name)
+    _above, _, _own = _name.rpartition(" ")
+    _GROUPS.get(_above, app).add_typer(_group, name=_own)
 
 _JSON = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line of stdout")]
 
@@ -138,8 +140,8 @@ def _add(verb: Verb, group: typer.Typer, name: str) -> None:
 
 
 for _verb in VERBS.values():
-    _first, _, _second = _verb.name.partition(" ")
-    _add(_verb, _GROUPS.get(_first, app), _second or ("run" if _first in _GROUPS else _first))
+    _above, _, _own = _verb.name.rpartition(" ")
+    _add(_verb, _GROUPS.get(_verb.name, _GROUPS.get(_above, app)), "run" if _verb.name in _GROUPS else _own)
 
 
 def _run(config: RunConfig, as_json: bool) -> None:

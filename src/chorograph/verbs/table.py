@@ -23,6 +23,8 @@ from chorograph.verbs.verb import Verb, elsewhere
 VERBS: dict[str, Verb] = {
     verb.name: verb
     for verb in (
+        area.new.VERB,
+        *area.add.KINDS,
         area.build.VERB,
         area.import_.VERB,
         area.pack.VERB,

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from chorograph.acquisition.own.facts import read_graph
-from chorograph.acquisition.own.imagery.holding import hold_tiles
-from chorograph.acquisition.own.imagery.tiles import list_tiles
+from chorograph.acquisition.own.grids import cells_within
+from chorograph.acquisition.own.imagery.taking import take_imagery
 from chorograph.acquisition.own.indicators import check_units, read_indicators
+from chorograph.acquisition.own.own_settings import Reading
 from chorograph.acquisition.own.points import read_points
+from chorograph.acquisition.own.reading.features import read_features
 from chorograph.acquisition.own.regions import read_regions
 from chorograph.area.draft import AreaDraft
 from chorograph.area.folder import Source
@@ -24,7 +26,7 @@ from chorograph.ground.stage import Ledger, Progress, silent
 if TYPE_CHECKING:
     import geopandas as gpd
 
-    from chorograph.acquisition.own.own_settings import OwnFiles
+    from chorograph.acquisition.own.own_settings import NewArea, OwnFiles
 
 
 def build_area(asked: OwnFiles, out: Path, ledger: Ledger, progress: Progress = silent) -> None:
@@ -40,9 +42,8 @@ def build_area(asked: OwnFiles, out: Path, ledger: Ledger, progress: Progress = 
             draft.write(name, frame)
             ledger.count(name, len(frame))
         if asked.tiles:
-            table = asked.tiles_table or asked.tiles
-            tiles = list_tiles(asked.tiles, asked, asked, asked.id_column(table), regions, ledger)
-            images = hold_tiles(draft, tiles, asked, asked.source, asked.licence, ledger, progress)
+            column = asked.id_column(asked.tiles_table or asked.tiles)
+            images = take_imagery(draft, asked.tiles, asked, asked, column, regions, asked, ledger, progress)
             draft.write("images", images)
             ledger.count("images", len(images))
             ledger.count("images held", int(images["uri"].notna().sum()))
@@ -66,3 +67,26 @@ def _read_tables(asked: OwnFiles, regions: gpd.GeoDataFrame | None, ledger: Ledg
         known = set(regions["region_id"]) if regions is not None else set()
         tables["triples"], tables["entities"] = read_graph(asked.triples, known)
     return tables
+
+
+def new_area(asked: NewArea, out: Path, ledger: Ledger) -> None:
+    """Make an area of regions alone: those of a file, or cells of a grid inside a boundary; or an empty corpus."""
+    if asked.regions is not None and (asked.boundary is not None or asked.grid is not None):
+        raise InputError("regions come of a file (--regions) or of a grid inside a boundary, not of both")
+    if (asked.boundary is None) != (asked.grid is None):
+        raise InputError("a boundary needs a grid, and a grid a boundary: give --boundary FILE --grid square:500")
+    reading = Reading(encoding=asked.encoding)
+    regions = None
+    if asked.regions is not None:
+        regions = read_regions(asked.regions, asked, reading, ledger)
+    elif asked.boundary is not None and asked.grid is not None:
+        outline = read_features(
+            asked.boundary, layer=asked.layer, crs=asked.crs, encoding=asked.encoding, kinds=("Polygon",),
+            notes=ledger.warnings,
+        )  # fmt: skip
+        regions = cells_within(outline, asked.grid)
+    source = Source(asked.source, asked.licence)
+    with AreaDraft(out, asked.name or out.resolve().name, asked.title or "", sources=[source]) as draft:
+        if regions is not None:
+            draft.write("regions", regions)
+            ledger.count("regions", len(regions))

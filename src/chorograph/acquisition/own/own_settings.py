@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from chorograph.ground.settings import between, setting
+from chorograph.ground.settings import at_least, between, setting
 
 #: The deepest zoom of a tile.
 MOST_ZOOM = 30
@@ -56,6 +56,9 @@ class ImagerySettings:
     )
     zoom: int | None = setting(
         None, help="the zoom of tiles whose table or names say x and y alone", within=between(0, MOST_ZOOM)
+    )
+    cut: str | None = setting(
+        None, help="tiles:ZOOM, to cut georeferenced rasters into map tiles (of the regions, where there are any)"
     )
     imagery_crs: str | None = setting(None, help="the reference system of pictures with a world file")
     scale: str | None = setting(
@@ -133,3 +136,47 @@ class OwnFiles(Provenance, Reading, PointSettings, IndicatorSettings, ImagerySet
         """Return the column that names regions in a file."""
         said = dict(word.rpartition("=")[::2] for word in self.id_of)
         return said.get(str(path), said.get(path.name, self.region_id))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreetSettings(ImagerySettings):
+    """How a folder of street views is to be read."""
+
+    within_m: float = setting(
+        0.0, help="take a view in no region for the nearest one within so many metres", within=at_least(0)
+    )
+    most: int | None = setting(None, help="take at most so many views of a region, spread evenly", within=at_least(1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionSettings:
+    """How captions are to be read."""
+
+    origin: str = setting("human", help="who wrote the captions: human, or model:NAME")
+    view: str = setting(
+        "satellite", help="the view of pictures that are added with their captions", choices=("satellite", "street")
+    )
+    skip_bad: bool = setting(False, help="go on past captions without an image and pictures that cannot be read")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingSettings:
+    """What vectors made elsewhere are called."""
+
+    name: str = setting(
+        help="the name of the vectors: for predict, --embeddings NAME (images) or --modalities graph:NAME (regions)"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewArea(Provenance, RegionSettings):
+    """What an area begins with."""
+
+    regions: Path | None = setting(None, help="polygons: GeoJSON, GeoPackage, Shapefile, GeoParquet…, zipped or not")
+    boundary: Path | None = setting(None, help="one outline, inside of which --grid draws the regions")
+    grid: str | None = setting(
+        None, help="the regions inside of --boundary: square:METRES, tiles:ZOOM or h3:RESOLUTION"
+    )
+    name: str | None = setting(None, help="the area's name; by default that of the folder")
+    title: str | None = setting(None, help="the area's title in reports")
+    encoding: str | None = setting(None, help="the encoding of the polygons' attributes")

@@ -1,5 +1,5 @@
 """The verbs of `chorograph area`."""
 
-from chorograph.verbs.area import build, check, describe, import_, info, pack, synthetic
+from chorograph.verbs.area import add, build, check, describe, import_, info, new, pack, synthetic
 
-__all__ = ["build", "check", "describe", "import_", "info", "pack", "synthetic"]
+__all__ = ["add", "build", "check", "describe", "import_", "info", "new", "pack", "synthetic"]

@@ -23,19 +23,19 @@ def inputs(settings: Settings) -> list[Path]:
 
 
 def run(settings: Settings, progress: Progress) -> Outcome:
-    """Say what the area holds; nothing is written."""
+    """Say what the area holds, what it lacks and which verb adds it; nothing is written, no table is loaded whole."""
+    from chorograph.area.contents import indicators_of, lacking
     from chorograph.area.folder import Area
 
     area = Area.open(settings.area)
     facts = {
         "title": area.title,
         "synthetic": area.synthetic,
-        "indicators": {
-            str(name): {"unit": str(rows["unit"].iloc[0]), "regions": int(rows["value"].notna().sum())}
-            for name, rows in area.indicators.groupby("indicator")
-        },
+        "indicators": indicators_of(area),
         "embeddings": sorted(p.stem for p in (area.path / "embeddings").glob("*.parquet")),
+        "predictions": sorted(p.stem for p in (area.path / "predictions").glob("*.parquet")),
         "sources": [f"{source.name} ({source.licence})" for source in area.sources],
+        "lacks": lacking(area),
         **dict(area.facts),
     }
     return Outcome(
@@ -43,4 +43,11 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     )
 
 
-VERB = Verb("area info", "Say what an area holds.", Settings, run, ("area",), "chorograph area info my-area")
+VERB = Verb(
+    "area info",
+    "Say what an area holds, what it lacks, and which verb adds it.",
+    Settings,
+    run,
+    ("area",),
+    "chorograph area info my-area",
+)

@@ -18,6 +18,8 @@ _DEEP_MODES = {"I": "32-bit integers", "F": "floating-point numbers"}
 _BITS, _SAMPLES, _EXTRA, _FORMAT = 258, 277, 338, 339
 #: How many pictures say the range of all.
 _SAMPLE = 50
+#: How many pixels of one are looked at.
+_SAMPLE_PX = 65_536
 
 
 @dataclass(frozen=True)
@@ -131,14 +133,22 @@ def scaled(path: Path, depth: Depth, scaling: Scaling) -> NDArray[np.uint8]:
     low, high = scaling.low, scaling.high
     if low is None or high is None:
         raise ImageError(f"{depth}, and no --scale says how they are shown", path)
+    return to_bytes(values, low, high)
+
+
+def to_bytes(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
+    """Return (height, width, 1 or 3) numbers as uint8 (height, width, 3): `low` black, `high` white, NaN black."""
     with np.errstate(invalid="ignore"):
         grey = np.clip((values - low) / (high - low) * 255.0, 0.0, 255.0)
-    bytes_ = np.nan_to_num(np.rint(grey)).astype(np.uint8)
-    return np.ascontiguousarray(np.repeat(bytes_, 3, axis=2) if bytes_.shape[2] == 1 else bytes_)
+    found = np.nan_to_num(np.rint(grey)).astype(np.uint8)
+    return np.ascontiguousarray(np.repeat(found, 3, axis=2) if found.shape[2] == 1 else found)
 
 
-def read_bands(path: Path, bands: Sequence[int]) -> NDArray[np.float64]:
-    """Return bands (numbered from 1) of a picture as (height, width, bands), NaN where it says there is no data."""
+def read_bands(path: Path, bands: Sequence[int], *, most_px: int | None = None) -> NDArray[np.float64]:
+    """Return bands (numbered from 1) of a picture as (height, width, bands), NaN where it says there is no data.
+
+    With `most_px` a raster of more pixels is read in steps, so that about as many come.
+    """
     if tuple(bands) == (1,):
         try:
             with Image.open(path) as image:
@@ -155,7 +165,9 @@ def read_bands(path: Path, bands: Sequence[int]) -> NDArray[np.float64]:
         with rasterio.open(path) as raster:
             if max(bands) > raster.count:
                 raise ImageError(f"band {max(bands)} is asked for, and it has {raster.count}", path)
-            read = raster.read(list(bands), masked=True).astype(np.float64)
+            step = max(1.0, (raster.width * raster.height / (most_px or np.inf)) ** 0.5)
+            shape = (len(bands), max(1, int(raster.height / step)), max(1, int(raster.width / step)))
+            read = raster.read(list(bands), masked=True, out_shape=shape).astype(np.float64)
     except RasterioError as error:
         raise ImageError("truncated", path) from error
     return np.moveaxis(read.filled(np.nan), 0, 2)
@@ -187,7 +199,7 @@ def _range(paths: Sequence[Path], bands: Sequence[int]) -> tuple[float, float]:
     parts = []
     for path in drawn:
         try:
-            parts.append(read_bands(path, bands)[::4, ::4].ravel())
+            parts.append(read_bands(path, bands, most_px=_SAMPLE_PX).ravel())
         except ImageError:
             continue  # counted or told when it is taken in
     values = np.concatenate([*parts, np.empty(0)])
