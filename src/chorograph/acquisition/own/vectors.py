@@ -45,7 +45,7 @@ def read_vectors(
     if (twice := ids.duplicated()).any():
         raise InputError(f"{path}: {ids[twice].iloc[0]!r} stands twice ({table.line(twice)})")
     vectors = _vectors(table, {str(column or image)})
-    if (odd := ~np.isfinite(vectors).all(1)).any():
+    if (odd := pd.Series(~np.isfinite(vectors).all(1))).any():
         raise InputError(f"{path}: the vector of {ids[odd].iloc[0]!r} is not finite ({table.line(odd)})")
     ledger.warnings.extend(notes)
     digest = hashlib.sha256(vectors.tobytes()).hexdigest()
