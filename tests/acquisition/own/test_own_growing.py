@@ -22,7 +22,7 @@ from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
 from chorograph.graph.vectors import GraphEmbeddings
 from chorograph.ground.errors import ChorographError, InputError
-from chorograph.ground.settings import configure
+from chorograph.ground.settings import configure, plain
 from chorograph.ground.stage import Outcome, silent
 from chorograph.verbs.table import get_verb
 
@@ -295,3 +295,53 @@ def test_info_says_what_is_there_and_what_is_missing(run: Run, area: Path, files
     assert "images" not in facts["lacks"]
     assert facts["lacks"]["embeddings"] == "chorograph embed"
     assert LON[0] == 10.5
+
+
+def _build(files: OwnFiles, out: Path) -> Outcome:
+    verb = get_verb("area build")
+    asked = {name: value for name, value in plain(files).items() if value is not None}
+    return verb(configure(verb.settings, {**asked, "out": out}), silent)
+
+
+def test_building_anew_after_mending_a_cell_keeps_the_embeddings(files: OwnFiles, tmp_path: Path) -> None:
+    out = tmp_path / "area"
+    _build(files, out)
+    vectors = _embed(out)
+    kept = {path: path.read_bytes() for path in (vectors, out / "images.parquet")}
+    (out / "indicators.toml").write_text("")
+    assert _build(files, out).skipped
+    files.indicators[0].write_text(files.indicators[0].read_text().replace(",101", ",999"))
+    (files.tiles / "t3.jpg").write_bytes(picture(88))
+    assert not _build(files, out).skipped
+    area = Area.open(out)
+    assert area.name == "area"
+    assert area.indicators["value"].tolist() == [100, 999, 102, 103]
+    assert check_area(area) == []
+    assert vectors.read_bytes() == kept[vectors]
+    assert (out / "indicators.toml").exists()
+    held = dict(zip(Embeddings.read(vectors).image_ids, Embeddings.read(vectors).sha256, strict=True))
+    same = [held[row.image_id] == row.sha256 for row in area.images.itertuples()]
+    assert same == [True, True, True, False]  # one picture to encode again
+    assert len(list((out / "images").iterdir())) == 4
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_mistake_when_building_anew_changes_nothing(files: OwnFiles, tmp_path: Path) -> None:
+    out = tmp_path / "area"
+    _build(files, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    files.indicators[0].write_text("geoid,income_usd\nnobody,1\n")
+    with pytest.raises(InputError, match="no polygon has geoid 'nobody'"):
+        _build(files, out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_an_area_that_has_grown_is_not_built_anew(run: Run, files: OwnFiles, tmp_path: Path) -> None:
+    _build(files, tmp_path / "area")
+    (tmp_path / "more.csv").write_text(f"geoid,age\n{IDS[0]},30\n")
+    run("add indicators", from_=tmp_path / "more.csv", region_id="geoid")
+    assert _build(files, tmp_path / "area").skipped
+    files.indicators[0].write_text(files.indicators[0].read_text().replace(",101", ",999"))
+    with pytest.raises(InputError, match=r"has grown since it was built \(indicators-more\.csv\)"):
+        _build(files, tmp_path / "area")

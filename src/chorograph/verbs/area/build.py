@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from chorograph.acquisition.own.own_settings import OwnFiles
+from chorograph.ground.files import read_json
 from chorograph.ground.settings import plain, setting
 from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
 from chorograph.verbs.verb import Verb
@@ -15,7 +18,9 @@ from chorograph.verbs.verb import Verb
 class Settings(OwnFiles):
     """Settings of `chorograph area build`."""
 
-    out: Path = setting(help="the area folder to make; must not exist yet")
+    out: Path = setting(
+        help="the area folder to make; one that this verb made is built anew, and what other verbs added stays"
+    )
 
 
 def inputs(settings: Settings) -> list[Path]:
@@ -24,12 +29,49 @@ def inputs(settings: Settings) -> list[Path]:
 
 
 def run(settings: Settings, progress: Progress) -> Outcome:
-    """Build the area; its manifest lies within."""
+    """Build the area; its manifest lies within. One that this verb built is built anew in its place."""
+    if (before := _built_before(settings.out)) is not None:
+        return _rebuild(settings, before, progress)
 
     def work(ledger: Ledger) -> None:
         from chorograph.acquisition.own.build import build_area
 
         build_area(settings, settings.out, ledger, progress)
+
+    return run_stage(
+        "area build",
+        manifest=settings.out / "manifest.json",
+        config=plain(settings),
+        inputs=inputs(settings),
+        work=work,
+    )
+
+
+def _built_before(out: Path) -> dict[str, Any] | None:
+    """Return the manifest of the build that stands at `out`, None where there is none."""
+    manifest = out / "manifest.json"
+    if not manifest.is_file() or not (out / "area.toml").is_file():
+        return None
+    before = read_json(manifest)
+    return before if isinstance(before, dict) and before.get("stage") == "area build" else None
+
+
+def _rebuild(settings: Settings, before: dict[str, Any], progress: Progress) -> Outcome:
+    """Build beside, and move what was built into the area: what other verbs put there stays."""
+    aside = settings.out.resolve().with_name(f".{settings.out.resolve().name}.rebuilding")
+
+    def work(ledger: Ledger) -> None:
+        from chorograph.acquisition.own.build import build_area
+        from chorograph.area.rebuilding import check_only_built, put_in_place
+
+        check_only_built(settings.out)
+        shutil.rmtree(aside, ignore_errors=True)  # of a build that was stopped
+        try:
+            named = replace(settings, name=settings.name or settings.out.resolve().name)
+            build_area(named, aside, ledger, progress)
+            put_in_place(aside, settings.out, before.get("counts", {}))
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
     return run_stage(
         "area build",
