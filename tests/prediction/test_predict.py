@@ -321,3 +321,21 @@ def test_modalities_are_fused_in_every_way(tmp_path: Path, fusion: str) -> None:
     result = _predict(*_area(tmp_path / "area"), modalities="image,location", fusion=fusion, probe="ridge")
     assert result.r2 > 0.7
     assert (fusion in result.scores.model.name) == (fusion != "concat")
+
+
+def test_the_probe_that_chooses_tells_its_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chorograph.prediction.probes.candidates._TREES", 10)
+    monkeypatch.setattr("chorograph.prediction.probes.candidates._TREES_TRIED", 5)
+    area, embeddings = _area(tmp_path / "area")
+    result = _predict(area, embeddings, probe="auto", modalities="standard")
+    model, baseline = result.scores.model, result.scores.best_baseline
+    assert "a weighted mean of" in model.meaning
+    assert "gp on" in model.meaning
+    assert model.r2 > 0.7
+    assert baseline is not None
+    assert model.r2 >= baseline.r2
+    # Imagery alone, where it is asked for: nothing else is chosen.
+    alone = _predict(area, embeddings, probe="auto", modalities="image")
+    assert "location" not in alone.scores.model.meaning
+    with pytest.raises(InputError, match="weighs modalities"):
+        _predict(area, embeddings, probe="auto", kriging=True)

@@ -20,11 +20,14 @@ from chorograph.prediction.probes.inner import InnerFolds
 from chorograph.prediction.probes.kriging import Kriged
 from chorograph.prediction.probes.mlp import KnowClMlp, UrbanClipMlp
 from chorograph.prediction.probes.names import PROBES
-from chorograph.prediction.probes.registry import MOST_FOR_GP, make_probe_maker
+from chorograph.prediction.probes.registry import make_probe_maker, said_of_size
 from chorograph.prediction.probes.ridge import RidgePath
+from chorograph.prediction.probes.scaling import MOST_FOR_EXACT, ScalingProcess
+from chorograph.prediction.probes.sparse import SparseGaussianProcess
 
 BLOCK_M = 2000.0
-ALL = [(name, kriging) for name in PROBES.names() for kriging in (False, True)]
+#: `auto` is not kriged: it weighs place for itself.
+ALL = [(name, kriging) for name in PROBES.names() for kriging in (False, True) if (name, kriging) != ("auto", True)]
 # A stack kriged is a hundred fits a fold, a head kriged six trainings: their parts are tested on their own.
 QUICK = [(name, kriging) for name, kriging in ALL if not (kriging and name in ("stack", "mlp", "knowcl-mlp"))]
 
@@ -84,6 +87,8 @@ def test_permuted_labels_give_nothing(name: str, kriging: bool, spatial: bool) -
     [
         RidgePath(),
         GaussianProcess(),
+        ScalingProcess(),
+        SparseGaussianProcess(),
         ComponentBoosting(trees=20),
         UrbanClipMlp(epochs=3, batch_size=32),
         KnowClMlp(epochs=30),
@@ -106,13 +111,27 @@ def test_probes_are_cloned_with_their_parameters(name: str, kriging: bool) -> No
     assert clone(probe).get_params().keys() == probe.get_params().keys()
 
 
-def test_unknown_probes_and_too_many_rows_are_told() -> None:
+def test_unknown_probes_and_many_rows_are_told() -> None:
     with pytest.raises(UnknownNameError, match="boosting"):
         make_probe_maker("bosting", seed=0)
-    for name, kriging in (("gp", False), ("stack", False), ("ridge", True)):
-        with pytest.raises(InputError, match="too many"):
-            _maker(name, kriging)({}, MOST_FOR_GP + 1)
-    assert _maker("ridge")({}, MOST_FOR_GP + 1) is not None
+    with pytest.raises(InputError, match="weighs modalities"):
+        make_probe_maker("auto", seed=0, kriging=True)
+    assert "inducing rows" in str(said_of_size("gp", MOST_FOR_EXACT + 1))
+    assert said_of_size("gp", MOST_FOR_EXACT) is None
+    assert said_of_size("ridge", 10**6) is None
+
+
+def test_a_process_scales_by_itself() -> None:
+    fused, target = _data(60)
+    X = np.hstack(list(fused.blocks.values()))
+    exact, sparse = (
+        ScalingProcess(fused.columns(("image", "location")), most=most).fit(X, target) for most in (60, 59)
+    )
+    assert isinstance(exact.process_, GaussianProcess)
+    assert isinstance(sparse.process_, SparseGaussianProcess)
+    assert _r2(exact.predict(X), sparse.predict(X)) > 0.98
+    with pytest.raises(InputError, match="--suggest"):
+        sparse.posterior(X)
 
 
 # Ridge of many rows and many targets --------------------------------------------------------------------------------

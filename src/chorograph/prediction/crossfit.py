@@ -51,13 +51,15 @@ class Predictions:
 
     `predicted` and `scale` are (n,), or (n, k) where k targets were fitted at once. `fold`: -1 for regions predicted
     by the model of all labelled regions. `basis`: modalities joined by `+`; empty, with NaN predictions, where a
-    region has none of those asked for.
+    region has none of those asked for. `choices`: of a probe that chooses (`auto`), as it was fitted last (on every
+    label, where a region has none), the weight of each candidate by name, one mapping a target.
     """
 
     predicted: NDArray[np.float64]
     scale: NDArray[np.float64]
     fold: NDArray[np.int64]
     basis: NDArray[np.object_]
+    choices: tuple[Mapping[str, float], ...] = ()
 
 
 def cross_fit(
@@ -81,6 +83,7 @@ def cross_fit(
     basis = np.full(len(target), "", dtype=object)
     jobs = [(spread(train, labelled), spread(test, labelled)) for _, train, test in folds]
     jobs.append((labelled, fold < 0))
+    choices: list[Mapping[str, float]] = []
     for done, (train, test) in enumerate(jobs, start=1):
         for names, rows in _by_pattern(fused, test):
             fitted_on = train & _has(fused, names)
@@ -93,8 +96,9 @@ def cross_fit(
             probe.fit(fused.stacked(names, fitted_on), target[fitted_on])
             predicted[rows], scale[rows] = _predict(probe, fused.stacked(names, rows))
             basis[rows] = "+".join(names)
+            choices = list(getattr(probe, "choices_", choices))
         progress("cross-fitting", done, len(jobs))
-    return Predictions(predicted, scale, fold, basis)
+    return Predictions(predicted, scale, fold, basis, tuple(choices))
 
 
 def cross_fit_many(
@@ -122,7 +126,12 @@ def cross_fit_many(
         if together and len(names) > 1:
             run = cross_fit(fused, np.stack([targets[name] for name in names], axis=1), folds, make_probe, progress)
             for column, name in enumerate(names):
-                found[name] = replace(run, predicted=run.predicted[:, column], scale=run.scale[:, column])
+                found[name] = replace(
+                    run,
+                    predicted=run.predicted[:, column],
+                    scale=run.scale[:, column],
+                    choices=run.choices[column : column + 1],
+                )
         else:
             found.update({name: cross_fit(fused, targets[name], folds, make_probe, progress) for name in names})
     return {name: found[name] for name in targets}

@@ -30,6 +30,8 @@ STREET = "street"
 POOLINGS = ("mean", "mean+std", "attention")
 #: What a run uses unless told otherwise; on King County the others added nothing to these (docs/findings.md).
 STANDARD = ("image", "context", "location")
+#: What `--probe auto` may choose among where `standard` is asked for: those and what baselines read.
+CHOOSABLE = ("image", "context", "location", "shape", "poi", "graph")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Features:
         return duplicate_groups(self.area.images, self.regions["region_id"][rows])
 
     def fused(self, asked: str) -> Fused:
-        """Return the modalities asked for, by names with commas between, `standard` or `all`.
+        """Return the modalities asked for, by names with commas between, `standard`, `choosable` or `all`.
 
         Raises `UnknownNameError` for a modality nobody knows, `InputError` for one that the area does not have.
         """
@@ -76,6 +78,8 @@ class Features:
             raise InputError(f"{self.area.path} has no features at all: no geometry, images, POI counts or graph")
         if asked == "all":
             return list(self.blocks)
+        if asked == "choosable":
+            return [name for name in self.blocks if name in CHOOSABLE] or list(self.blocks)
         if asked == "standard":
             # An area with a graph alone is predicted from that.
             return [name for name in STANDARD if name in self.blocks] or list(self.blocks)

@@ -56,6 +56,8 @@ class Fits:
 def make_model(task: Task, settings: PredictionSettings, make_probe: ProbeMaker | None = None) -> Model:
     """Return what the settings fit to a task; `make_probe` stands in for the probe that they name."""
     maker = make_probe or model_maker(settings)
+    if settings.probe == "auto" and make_probe is None and settings.modalities == "standard":
+        return Model(task.features.fused("choosable"), maker)
     embeddings = task.features.embeddings
     if settings.pooling != "attention" or embeddings is None:
         return Model(task.fused, maker)

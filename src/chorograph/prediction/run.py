@@ -19,12 +19,13 @@ from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.metrics.regression import BlockBootstrap
 from chorograph.prediction.ablation import ablate
 from chorograph.prediction.applicability import area_of_applicability
-from chorograph.prediction.crossfit import cross_fit
+from chorograph.prediction.crossfit import Predictions, cross_fit
 from chorograph.prediction.features import read_features
 from chorograph.prediction.fits import Fits, Model, fit_tasks, make_model
 from chorograph.prediction.intervals import shift_weights
 from chorograph.prediction.leakage import Finding, look_for_leaks
 from chorograph.prediction.probes.baselines import BASELINES
+from chorograph.prediction.probes.registry import said_of_size
 from chorograph.prediction.profile import Prediction, Profile
 from chorograph.prediction.questions import indicators_asked, make_question
 from chorograph.prediction.scores import Row, Scores, attainable_row
@@ -100,7 +101,7 @@ def _judge(
     if not scored.any():
         raise InputError("no labelled region has every modality asked for, so nothing can be scored")
     support = area_of_applicability(task.fused, task.target, task.folds).supported
-    _count(task, fits, scored, support, ledger)
+    _count(task, fits, scored, support, settings.probe, ledger)
     scoring = Scoring(
         task.labels,
         scored,
@@ -159,7 +160,7 @@ def _look_for_leaks(task: Task, allowed: bool, ledger: Ledger) -> list[Finding]:
     return found
 
 
-def _count(task: Task, fits: Fits, scored: Rows, support: Rows, ledger: Ledger) -> None:
+def _count(task: Task, fits: Fits, scored: Rows, support: Rows, probe: str, ledger: Ledger) -> None:
     """Count what was scored and predicted, and warn of what a reader must know."""
     model = fits.model
     ledger.count("scored", int(scored.sum()))
@@ -170,6 +171,8 @@ def _count(task: Task, fits: Fits, scored: Rows, support: Rows, ledger: Ledger) 
         ledger.warnings.append(f"{partial} labelled regions lack a modality: predicted from what they have, not scored")
     if task.split.leaky:
         ledger.warnings.append(LEAKY)
+    if said := said_of_size(probe, int(task.labelled.sum())):
+        ledger.warnings.append(said)
     if outside := int((np.isfinite(model.predicted) & ~support).sum()):
         ledger.warnings.append(f"{outside} predicted regions resemble no training region: look at `supported`, abstain")
 
@@ -178,12 +181,23 @@ def _rows(task: Task, fits: Fits, scoring: Scoring, settings: PredictionSettings
     """Return the table of scores: the model, the baselines, and what anybody could reach where that is known."""
     how = "" if settings.fusion == "concat" else f", {settings.fusion} fusion,"
     title = f"{settings.probe}{how}{', kriged,' if settings.kriging else ''} on {' + '.join(task.fused.blocks)}"
-    rows = [scoring.score(fits.model, title, "model", "the model of this run")]
+    if fits.model.choices:
+        title = settings.probe
+    rows = [scoring.score(fits.model, title, "model", _told(fits.model))]
     rows += [scoring.score(run, name, "baseline", _MEANING[name]) for name, run in fits.baselines.items()]
     attainable = task.area.facts.get("attainable_r2", {}).get(task.question.indicator)
     if attainable is not None and task.labels.scale.name == "log" and task.question.per is None:
         rows.append(attainable_row(float(attainable)))
     return rows
+
+
+def _told(model: Predictions) -> str:
+    """Say what the model of a run is, and what it chose where it chooses."""
+    if not model.choices:
+        return "the model of this run"
+    weights = sorted(model.choices[0].items(), key=lambda item: -item[1])
+    chosen = ", ".join(f"{weight:.2f} {name}" for name, weight in weights if weight >= 0.005)
+    return f"the model of this run: a weighted mean of {chosen}"
 
 
 def _repeat(task: Task, model: Model, settings: PredictionSettings, scoring: Scoring) -> list[float | None]:

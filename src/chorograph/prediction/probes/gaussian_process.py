@@ -201,7 +201,10 @@ class Term:
 
 
 def best_evidence(terms: list[Term], distances: list[Matrix], z: Matrix) -> tuple[Matrix, Matrix, float]:
-    """Return log variances, log lengths and the noise variance that maximise the posterior of z, (n,), standardised."""
+    """Return log variances, log lengths and the noise variance that maximise the posterior of z, standardised.
+
+    z is (n,), or (n, k) for those that maximise the mean over k targets.
+    """
     centres = np.array([_log_median(distance) for distance in distances])
     start = np.concatenate([np.full(len(centres), -np.log(2 * len(centres))), centres, [np.log(0.3)]])
     bounds = (
@@ -240,8 +243,9 @@ def _negative_log_posterior(
     except np.linalg.LinAlgError:
         return 1e10, np.zeros_like(theta)
     weights = cho_solve(factor, z)
-    outer = np.outer(weights, weights) - cho_solve(factor, np.eye(len(z)))
-    value = 0.5 * z @ weights + np.log(np.diag(factor[0])).sum()
+    columns, solved = z.reshape(len(z), -1), weights.reshape(len(z), -1)
+    outer = solved @ solved.T / columns.shape[1] - cho_solve(factor, np.eye(len(z)))
+    value = 0.5 * np.vdot(columns, solved) / columns.shape[1] + np.log(np.diag(factor[0])).sum()
     value += variance.sum() + 0.5 * ((length - centres) ** 2).sum()
     by_variance = [-0.5 * v * np.vdot(outer, k) + v for v, (k, _) in zip(variance, kernels, strict=True)]
     by_length = [-0.5 * v * np.vdot(outer, slope) for v, (_, slope) in zip(variance, kernels, strict=True)]

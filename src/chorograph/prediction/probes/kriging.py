@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.model_selection import cross_val_predict
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from chorograph.prediction.probes.gaussian_process import GaussianProcess
 from chorograph.prediction.probes.inner import InnerFolds
+from chorograph.prediction.probes.scaling import ScalingProcess
 
 
 class Kriged(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -55,7 +55,7 @@ class Kriged(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.base_ = clone(self.base).fit(rows, target)
         self.field_ = None
         if location is not None:
-            self.field_ = GaussianProcess({"location": slice(0, None)}).fit(rows[:, location], self.residual_)
+            self.field_ = ScalingProcess({"location": slice(0, None)}).fit(rows[:, location], self.residual_)
         return self
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:

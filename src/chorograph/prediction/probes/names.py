@@ -13,6 +13,12 @@ MakeProbe = Callable[[Mapping[str, slice], int, float | None], Any]
 PROBES: Registry[MakeProbe] = Registry("probe")
 
 _HERE = "chorograph.prediction.probes.registry"
+PROBES.add(
+    "auto",
+    "chorograph.prediction.probes.candidates:make_auto",
+    "baselines and Gaussian processes on sets of modalities, weighed inside the training folds",
+    paper="van der Laan et al. 2007, Super learner",
+)
 PROBES.add("gp", f"{_HERE}:make_gp", "Gaussian process, a kernel a modality, weighed by the evidence; knows its doubt")
 PROBES.add("ridge", f"{_HERE}:make_ridge", "ridge regression, penalty by leave-one-out")
 PROBES.add("boosting", f"{_HERE}:make_boosting", "gradient boosting on the leading components of each modality")

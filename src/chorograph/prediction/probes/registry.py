@@ -18,16 +18,14 @@ from sklearn.preprocessing import StandardScaler
 from chorograph.ground.errors import InputError
 from chorograph.prediction.crossfit import ProbeMaker
 from chorograph.prediction.probes.boosting import ComponentBoosting
+from chorograph.prediction.probes.candidates import MOST_IN_AUTO
 from chorograph.prediction.probes.fusion import late_fusion
-from chorograph.prediction.probes.gaussian_process import GaussianProcess
 from chorograph.prediction.probes.inner import InnerFolds
 from chorograph.prediction.probes.kriging import Kriged
 from chorograph.prediction.probes.mlp import KnowClMlp, UrbanClipMlp
 from chorograph.prediction.probes.names import PROBES
 from chorograph.prediction.probes.ridge import RidgePath
-
-#: Above this many training regions an exact Gaussian process takes minutes a fold and gigabytes.
-MOST_FOR_GP = 3000
+from chorograph.prediction.probes.scaling import MOST_FOR_EXACT, ScalingProcess
 
 Columns = Mapping[str, slice]
 
@@ -54,8 +52,8 @@ def make_ridge(columns: Columns, seed: int, block_m: float | None) -> Any:
 
 
 def make_gp(columns: Columns, seed: int, block_m: float | None) -> Any:
-    """Return a Gaussian process with a kernel for each modality."""
-    return GaussianProcess(groups=columns)
+    """Return a Gaussian process with a kernel for each modality; on inducing rows where there are too many."""
+    return ScalingProcess(groups=columns, seed=seed)
 
 
 def make_boosting(columns: Columns, seed: int, block_m: float | None) -> Any:
@@ -87,18 +85,16 @@ def make_probe_maker(
 
     `block_m` is the side of the run's spatial blocks in metres, None for a split that is not spatial: what a stack,
     late fusion or kriging learns from inner folds must come from folds of the kind of the outer ones. Raises
-    `UnknownNameError` for a probe nobody knows; the maker raises `InputError` where there are too many rows for an
-    exact Gaussian process.
+    `UnknownNameError` for a probe nobody knows, and `InputError` for `auto` fused or kriged: it weighs for itself.
     """
     maker = PROBES[name]
+    if name == "auto" and (kriging or fusion != "concat"):
+        raise InputError("--probe auto weighs modalities and place for itself; leave --fusion and --kriging away")
 
     def make_one(columns: Columns, rows: int) -> Any:
         return maker(columns, seed, block_m)
 
     def make(columns: Columns, rows: int) -> Any:
-        if rows > MOST_FOR_GP and (kriging or name in ("gp", "stack")):
-            asked = "kriging" if kriging else f"--probe {name}"
-            raise InputError(f"{rows} training regions are too many for {asked}; use --probe ridge or boosting alone")
         if fusion == "concat":
             probe = make_one(columns, rows)
         else:
@@ -107,3 +103,14 @@ def make_probe_maker(
         return Kriged(probe, columns, block_m, seed=seed) if kriging else probe
 
     return make
+
+
+def said_of_size(name: str, rows: int) -> str | None:
+    """Return what a reader must know of a fit on this many training regions, None where it is exact."""
+    most = {"gp": MOST_FOR_EXACT, "stack": MOST_FOR_EXACT, "auto": MOST_IN_AUTO}.get(name)
+    if most is None or rows <= most:
+        return None
+    return (
+        f"{rows} labelled regions: above {most}, Gaussian processes of --probe {name} rest on inducing rows instead of "
+        "all (docs/findings.md tells what that loses)"
+    )

@@ -1,0 +1,122 @@
+"""What `auto` chooses among: the baselines' own estimators, and Gaussian processes and ridge on sets of modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from chorograph.prediction.probes.auto import AutoProbe, Candidate
+from chorograph.prediction.probes.inner import InnerFolds
+from chorograph.prediction.probes.ridge import RidgePath
+from chorograph.prediction.probes.scaling import ScalingProcess
+
+Columns = Mapping[str, slice]
+
+#: Above this many training rows a Gaussian process within `auto` rests on inducing rows: there are up to three of them.
+MOST_IN_AUTO = 1000
+#: Trees of a forest that predicts, and of one that is only tried; rows of a tree where there are more.
+_TREES, _TREES_TRIED, _ROWS_OF_A_TREE = 150, 60, 2000
+#: What a process is tried on first and foremost (`features.STANDARD`), and what the strongest baseline reads.
+_STANDARD, _PLACE = ("image", "context", "location"), ("location", "shape")
+
+
+class Forests(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """A random forest for each target: what one is predicted as does not depend on which others are asked for.
+
+    Fitted: `forests_`.
+    """
+
+    def __init__(self, trees: int = _TREES, seed: int = 0) -> None:
+        self.trees = trees
+        self.seed = seed
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Fit on X (n, d) and y (n,) or (n, k)."""
+        rows, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True, multi_output=True)
+        self.single_ = np.ndim(target) == 1
+        most = _ROWS_OF_A_TREE if len(rows) > _ROWS_OF_A_TREE else None
+        targets = np.asarray(target, dtype=np.float64).reshape(len(rows), -1)
+        # A tree stops splitting where the variance is below 2e-16, in whichever unit.
+        self.mean_, spread = targets.mean(0), targets.std(0)
+        self.scale_ = np.where(spread > 0, spread, 1.0)
+        self.forests_ = [
+            RandomForestRegressor(
+                self.trees, min_samples_leaf=2, max_samples=most, n_jobs=1, random_state=self.seed
+            ).fit(rows, column)
+            for column in ((targets - self.mean_) / self.scale_).T
+        ]
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return predictions (n,) or (n, k)."""
+        check_is_fitted(self)
+        rows = validate_data(self, X, dtype=np.float64, reset=False)
+        found = np.stack([forest.predict(rows) for forest in self.forests_], axis=1) * self.scale_ + self.mean_
+        return found[:, 0] if self.single_ else found
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def make_auto(columns: Columns, seed: int, block_m: float | None) -> Any:
+    """Return the probe that chooses among the candidates that these modalities allow.
+
+    `block_m`: the side of the run's spatial blocks in metres, None for a split that is not spatial: inner folds are of
+    the kind of the outer ones.
+    """
+    return AutoProbe(candidates(tuple(columns), seed), columns, InnerFolds(columns.get("location"), block_m, seed=seed))
+
+
+def candidates(modalities: tuple[str, ...], seed: int) -> list[Candidate]:
+    """Return what is tried on regions that have these modalities.
+
+    Gaussian processes on the standard modalities, on location and shape, and on everything; ridge on the standard
+    modalities (on everything where there are none of them); and what the baselines are.
+    """
+    standard = tuple(name for name in modalities if name in _STANDARD) or modalities
+    sets = [standard, tuple(name for name in modalities if name in _PLACE), modalities]
+    sets = list(dict.fromkeys(chosen for chosen in sets if chosen))
+    found = [_process_on(chosen, seed) for chosen in sets]
+    found.append(Candidate(f"ridge on {' + '.join(standard)}", standard, _ridge))
+    found.append(Candidate("mean", (), lambda columns, rows, trial: DummyRegressor()))
+    if "location" in modalities:
+        found.append(Candidate("location", ("location",), _nearest))
+    alone = {"region shape": "shape", "POI counts": "poi", "graph": "graph"}
+    found += [
+        Candidate(name, (modality,), _ridge)
+        for name, modality in alone.items()
+        if modality in modalities and standard != (modality,)
+    ]
+    if set(_PLACE) <= set(modalities):
+        found.append(Candidate("location + shape", _PLACE, lambda columns, rows, trial: _forest(trial, seed)))
+    return found
+
+
+def _ridge(columns: Columns, rows: int, trial: bool) -> Any:
+    # One modality alone is fitted as its baseline is.
+    return RidgePath(groups=columns if len(columns) > 1 else None)
+
+
+def _nearest(columns: Columns, rows: int, trial: bool) -> Any:
+    return KNeighborsRegressor(min(10, rows))
+
+
+def _forest(trial: bool, seed: int) -> Any:
+    return Forests(_TREES_TRIED if trial else _TREES, seed)
+
+
+def _process_on(modalities: tuple[str, ...], seed: int) -> Candidate:
+    def make(columns: Columns, rows: int, trial: bool) -> Any:
+        return ScalingProcess(columns, MOST_IN_AUTO, seed)
+
+    return Candidate(f"gp on {' + '.join(modalities)}", modalities, make)
