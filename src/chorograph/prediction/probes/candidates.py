@@ -60,7 +60,7 @@ class Forests(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=np.float64, reset=False)
         found = np.stack([forest.predict(rows) for forest in self.forests_], axis=1) * self.scale_ + self.mean_
-        return found[:, 0] if self.single_ else found
+        return np.asarray(found[:, 0] if self.single_ else found)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

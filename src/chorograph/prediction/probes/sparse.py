@@ -97,7 +97,7 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
             for column in range(found.shape[1]):
                 found[rows, column] = features @ self._solve(gram, moment[:, column], column)[1]
         found = found * self.scale_ + self.mean_
-        return found[:, 0] if self.single_ else found
+        return np.asarray(found[:, 0] if self.single_ else found)
 
     def _learn_kernels(self, rows: NDArray[Any], sample: NDArray[np.int64], wide: NDArray[np.int64]) -> None:
         """Learn components, lengths shared by all targets, and each target's variances and noise."""
