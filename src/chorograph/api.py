@@ -170,6 +170,7 @@ def predict(
     interval: str = "cross",
     shift_weights: bool = False,
     neediest: str | None = None,
+    unlabelled: bool = True,
     repeats: int = 1,
     allow_leaks: bool = False,
     ablate: bool = False,
@@ -207,6 +208,7 @@ def predict(
         shift_weights: weigh residuals for regions that look unlike the labelled ones.
         neediest: which end of the indicator is need: low or high; None: as the area describes it, else by the
             words of its name.
+        unlabelled: also score in folds that test as far from labels as the unlabelled regions lie.
         repeats: deal the folds this many times.
         allow_leaks: go on where the answer could have been known.
         ablate: also score every subset of the modalities.
@@ -261,6 +263,7 @@ def predict(
             "interval": interval,
             "shift_weights": shift_weights,
             "neediest": neediest,
+            "unlabelled": unlabelled,
             "repeats": repeats,
             "allow_leaks": allow_leaks,
             "ablate": ablate,

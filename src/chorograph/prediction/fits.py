@@ -80,7 +80,7 @@ def model_maker(settings: PredictionSettings) -> ProbeMaker:
 
 def fit_tasks(tasks: Sequence[Task], model: Model, seed: int, progress: Progress = silent) -> list[Fits]:
     """Fit the model and the baselines to tasks on the same features; what they share is computed once."""
-    models = _cross_fit(tasks, model.features, model.make_probe, progress)
+    models = cross_fit_tasks(tasks, model, progress)
     blocks = tasks[0].features.blocks
     baselines = {
         baseline.name: _cross_fit(
@@ -90,6 +90,11 @@ def fit_tasks(tasks: Sequence[Task], model: Model, seed: int, progress: Progress
         if all(name in blocks for name in baseline.modalities)
     }
     return [Fits(run, {name: runs[number] for name, runs in baselines.items()}) for number, run in enumerate(models)]
+
+
+def cross_fit_tasks(tasks: Sequence[Task], model: Model, progress: Progress = silent) -> list[Predictions]:
+    """Return the model's predictions of each task, in the task's folds; what tasks share is computed once."""
+    return _cross_fit(tasks, model.features, model.make_probe, progress)
 
 
 def _cross_fit(

@@ -33,6 +33,7 @@ from chorograph.prediction.scoring import Scoring
 from chorograph.prediction.settings import PredictionSettings
 from chorograph.prediction.suggest import as_frame, suggest
 from chorograph.prediction.task import Parted, Rows, Task
+from chorograph.prediction.unlabelled import AtDistance, fit_at_distance, intervals_by_distance
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
@@ -79,9 +80,11 @@ def predict_profile(
         raise InputError("no indicator can be predicted: " + "; ".join(f"{n}: {why}" for n, why in left_out.items()))
     model = make_model(tasks[0][0], settings, None if estimator is None else lambda *_: clone(estimator))
     fits = fit_tasks([task for task, _, _ in tasks], model, settings.seed, progress)
+    asked = [task for task, _, _ in tasks] if settings.unlabelled else []
+    apart = fit_at_distance(asked, model, settings, progress) or [None] * len(tasks)
     predictions = {
-        task.question.indicator: _judge(task, fit, model, settings, own, leaks, progress)
-        for (task, own, leaks), fit in zip(tasks, fits, strict=True)
+        task.question.indicator: _judge(task, fit, model, other, settings, own, leaks, progress)
+        for (task, own, leaks), fit, other in zip(tasks, fits, apart, strict=True)
     }
     _account(ledger, {task.question.indicator: own for task, own, _ in tasks}, left_out)
     return Profile(area, predictions, left_out)
@@ -91,6 +94,7 @@ def _judge(
     task: Task,
     fits: Fits,
     model: Model,
+    apart: AtDistance | None,
     settings: PredictionSettings,
     ledger: Ledger,
     leaks: Sequence[Finding],
@@ -132,6 +136,7 @@ def _judge(
         warnings=tuple(ledger.warnings),
         leaks=tuple(finding.as_dict() for finding in leaks),
         repeats=tuple(_repeat(task, model, settings, scoring)),
+        unlabelled=apart.scores(task, scoring) if apart else {},
         title=task.question.title,
         plus=task.labels.scale.plus,
     )
@@ -217,6 +222,9 @@ def _tables(
 ) -> dict[str, pd.DataFrame]:
     """Return what else the settings ask for, by the name of its file."""
     tables = {"intervals_by_place": _by_place(task, fits, scoring)}
+    by_distance = intervals_by_distance(task, fits.model, scoring)
+    if len(by_distance):
+        tables["intervals_by_distance"] = by_distance
     weights = model.tile_weights(task, settings.seed)
     if weights is not None:
         tables["tile_weights"] = weights

@@ -74,7 +74,8 @@ class Scores:
 
     `title` in plain words, empty where nobody said. `plus` was added before a logarithm was taken. `repeats`: R2 of the
     model under other deals of the same split. `leaks`: what was found, as dictionaries of what, regions, leak. `counts`
-    and `dropped` are the ledger's.
+    and `dropped` are the ledger's. `unlabelled`: what is to be expected where there are no labels
+    (`AtDistance.scores`); empty where it was not asked for or nothing can be said.
     """
 
     indicator: str
@@ -97,6 +98,7 @@ class Scores:
     repeats: tuple[float | None, ...] = ()
     title: str = ""
     plus: float = 0.0
+    unlabelled: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def log(self) -> bool:
@@ -141,6 +143,7 @@ class Scores:
             "repeats": list(self.repeats),
             "counts": dict(self.counts),
             "dropped": dict(self.dropped),
+            "unlabelled": dict(self.unlabelled),
             "rows": [row.as_dict() for row in self.rows],
             "warnings": list(self.warnings),
         }
@@ -170,6 +173,7 @@ class Scores:
             warnings=tuple(str(warning) for warning in content["warnings"]),
             leaks=tuple(dict(leak) for leak in content.get("leaks", ())),
             repeats=tuple(_finite(value) for value in content.get("repeats", ())),
+            unlabelled=dict(content.get("unlabelled") or {}),
             title=str(content.get("title", "")),
             plus=float(content.get("plus", 0.0)),
         )

@@ -78,6 +78,9 @@ class PredictionSettings(TaskSettings):
         "its name, else none",
         choices=("low", "high"),
     )
+    unlabelled: bool = setting(
+        True, help="where ten regions or more have no label: also score in folds that test as far from labels as they"
+    )
     repeats: int = setting(1, help="deal the folds this many times, and tell how far R2 varies", within=at_least(1))
     allow_leaks: bool = setting(False, help="go on where the answer could have been known; the report says so")
     ablate: bool = setting(False, help="also score every subset of the modalities (ablation.csv)")
