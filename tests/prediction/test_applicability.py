@@ -7,8 +7,8 @@ import pytest
 from scipy.spatial.distance import cdist, pdist
 
 from chorograph.area.splits import Folds
-from chorograph.prediction.applicability import area_of_applicability, importance
 from chorograph.prediction.crossfit import Fused
+from chorograph.prediction.distance.applicability import area_of_applicability, importance
 
 
 def _folds(number: int, folds: int = 4) -> Folds:

@@ -18,8 +18,9 @@ from chorograph.ground.errors import ChorographError, InputError, LeakError
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.metrics.regression import BlockBootstrap
 from chorograph.prediction.ablation import ablate
-from chorograph.prediction.applicability import area_of_applicability
 from chorograph.prediction.crossfit import Predictions, cross_fit
+from chorograph.prediction.distance.applicability import area_of_applicability
+from chorograph.prediction.distance.unlabelled import AtDistance, fit_at_distance, intervals_by_distance
 from chorograph.prediction.features import read_features
 from chorograph.prediction.fits import Fits, Model, fit_tasks, make_model
 from chorograph.prediction.intervals import shift_weights
@@ -33,7 +34,6 @@ from chorograph.prediction.scoring import Scoring
 from chorograph.prediction.settings import PredictionSettings
 from chorograph.prediction.suggest import as_frame, suggest
 from chorograph.prediction.task import Parted, Rows, Task
-from chorograph.prediction.unlabelled import AtDistance, fit_at_distance, intervals_by_distance
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
