@@ -29,7 +29,7 @@ class AreaDraft:
     """A new area in the making: written beside its place and moved there when the block ends well.
 
     Tables are checked as they are written, and against each other at the end, so that no broken or half-written area
-    ever stands at `path`.
+    ever stands at `path`. With `replace` it takes the place of one that is there.
     """
 
     path: Path
@@ -38,11 +38,12 @@ class AreaDraft:
     sources: Sequence[Source] = ()
     synthetic: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
+    replace: bool = False
 
     def __enter__(self) -> Self:
-        """Begin; `InputError` where something already stands at `path`."""
+        """Begin; `InputError` where something already stands at `path`, unless it is to be replaced."""
         self._stack = ExitStack()
-        self.folder = self._stack.enter_context(atomic_folder(self.path))
+        self.folder = self._stack.enter_context(atomic_folder(self.path, replace=self.replace))
         return self
 
     def __exit__(

@@ -23,6 +23,10 @@ class SettingError(InputError):
     """A setting is missing, of the wrong type, out of its range or not among its choices: exit code 2."""
 
 
+class OutputError(ChorographError):
+    """An output cannot be written: a full or read-only disk, something in the way, another process at work there."""
+
+
 class LeakError(ChorographError):
     """The same thing stands on both sides of a split that was given."""
 

@@ -1,57 +1,17 @@
-"""Writing that is whole or absent: a temporary file beside the target, fsync, rename."""
+"""Files: JSON in and out, hashes, names. Writing is whole or absent: see `drafts`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from chorograph.ground.drafts import atomic_folder as atomic_folder
+from chorograph.ground.drafts import atomic_path as atomic_path
 from chorograph.ground.errors import InputError
-
-
-@contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; move it there when the block ends well, remove it otherwise."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes private files; what is published follows the user's umask like any other file.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside `target`; it becomes `target` when the block ends well and vanishes otherwise.
-
-    Raises `InputError` where `target` exists and is not an empty folder: nothing of the user's is overwritten.
-    """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} exists already and is not empty; choose another place or remove it")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if target.exists():
-            target.rmdir()
-        temporary.replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(target: Path, content: object) -> None:
@@ -115,9 +75,3 @@ def slug(name: str) -> str:
 def lossy_slug(name: str) -> str:
     """Return the file name that version 0.1 gave to a name, by which its areas are still found."""
     return re.sub(r"[^A-Za-z0-9._+]+", "-", name).strip("-.") or "unnamed"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

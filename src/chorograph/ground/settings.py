@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -126,16 +127,24 @@ def configure(cls: type[C], values: Mapping[str, object], *, where: str = "setti
 
 
 def plain(config: object) -> dict[str, Any]:
-    """Return a configuration as JSON-ready values (paths as text), in the order of its fields."""
+    """Return a configuration as JSON-ready values (paths as text, absolute), in the order of its fields."""
     return {
         field.name: _plain(getattr(config, field.name))
         for field in dataclasses.fields(config)  # type: ignore[arg-type]
     }
 
 
+def placed(path: Path) -> Path:
+    """Return the path as it is from any folder: absolute, `..` and linked folders followed, its own name kept."""
+    path = path.expanduser()
+    if path.name in ("", ".."):
+        return Path(os.path.realpath(path))
+    return Path(os.path.realpath(path.parent)) / path.name
+
+
 def _plain(value: object) -> object:
     if isinstance(value, Path):
-        return str(value)
+        return str(placed(value))
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
@@ -189,7 +198,7 @@ def _convert(hint: Any, value: object, where: str) -> object:
             return value
         raise SettingError(f"{where} must be true or false, not {value!r}")
     if hint is Path and isinstance(value, str | Path):
-        return Path(value).expanduser()
+        return placed(Path(value))
     if hint in (int, float) and not isinstance(value, bool):
         try:
             number = hint(str(value))

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-from chorograph.ground.errors import InputError
+from chorograph.ground.claims import claim, lock_path
+from chorograph.ground.disk import naming_trouble
+from chorograph.ground.drafts import atomic_folder, has_drafts, home_of, real, sweep
+from chorograph.ground.errors import ChorographError, InputError
 from chorograph.ground.files import read_json, sha256_file, write_json
+from chorograph.ground.settings import placed
+
+#: The file that says that a folder was finished; a stage that writes into a folder of others has its own name for it.
+MANIFEST = "manifest.json"
 
 
 class Progress(Protocol):
@@ -65,34 +74,108 @@ def run_stage(
 ) -> Outcome:
     """Run `work` unless the manifest says that it was done with this configuration and these inputs.
 
-    The manifest is written last, so a stage that was interrupted is done again. A stage is also done again when the
-    library's version, an input's content, or an output (missing or changed) differs. Folders among the inputs count
-    by the names, sizes and times of their files.
+    The manifest is the commit: it is written last, so a stage that was interrupted is done again, and what it left is
+    removed first. A stage is also done again when the library's version, an input's content, or an output (missing or
+    changed) differs. Folders among the inputs count by the names, sizes and times of their files. Raises `OutputError`
+    where another process is at the same work, or the place cannot be written.
     """
+    manifest = real(manifest)
+
+    def make(asked: Mapping[str, Any]) -> dict[str, Any]:
+        ledger, started = Ledger(), time.perf_counter()
+        with naming_trouble(manifest.parent):
+            work(ledger)
+        done = _done(asked, ledger, manifest.parent, started)
+        write_json(manifest, done)
+        return done
+
+    return _once(name, manifest, config, inputs, make)
+
+
+def make_folder(
+    name: str,
+    *,
+    out: Path,
+    config: Mapping[str, Any],
+    inputs: Iterable[Path],
+    work: Callable[[Ledger, Path], None],
+) -> Outcome:
+    """Run `work` into a new folder that becomes `out` together with its manifest, in one step.
+
+    `work` is given the folder to write into, which has the name of `out` and does not lie there yet. Otherwise as
+    `run_stage`; `InputError` where `out` holds anything that is not such a finished work.
+    """
+    out = real(out)
+
+    def make(asked: Mapping[str, Any]) -> dict[str, Any]:
+        ledger, started = Ledger(), time.perf_counter()
+        with atomic_folder(out) as draft, _speaking_of(draft, out):
+            work(ledger, draft)
+            done = _done(asked, ledger, draft, started)
+            write_json(draft / MANIFEST, done)
+        return done
+
+    return _once(name, out / MANIFEST, config, inputs, make)
+
+
+def _once(
+    name: str,
+    manifest: Path,
+    config: Mapping[str, Any],
+    inputs: Iterable[Path],
+    make: Callable[[Mapping[str, Any]], dict[str, Any]],
+) -> Outcome:
+    """Make what a manifest vouches for, unless it does already; one process at a time, litter swept first."""
     asked = {
         "stage": name,
         "version": version("chorograph"),
         "config": dict(config),
-        "inputs": {str(path): fingerprint(path) for path in inputs},
+        "inputs": {str(placed(path)): fingerprint(path) for path in inputs},
     }
-    before = _read_if_there(manifest)
-    if before is not None and _still_holds(before, asked, manifest.parent):
+    place = manifest.parent if manifest.name == MANIFEST else manifest
+    before = _holding(manifest, asked)
+    if before is not None and not _has_litter(place, manifest):
         return Outcome(before, skipped=True)
-    ledger = Ledger()
-    started = time.perf_counter()
-    work(ledger)
-    done = {
+    with claim(place, name):
+        for folder, target in _littered(place, manifest):
+            sweep(folder, target)
+        before = _holding(manifest, asked)  # another process may have done it since
+        if before is not None:
+            return Outcome(before, skipped=True)
+        return Outcome(make(asked), skipped=False)
+
+
+def _littered(place: Path, manifest: Path) -> list[tuple[Path, str | None]]:
+    """Return where a stage that was killed may have left drafts: folders, and the target or None for any."""
+    return [(home_of(place), place.name), (manifest.parent, None)]
+
+
+def _has_litter(place: Path, manifest: Path) -> bool:
+    return os.path.lexists(lock_path(place)) or any(has_drafts(*where) for where in _littered(place, manifest))
+
+
+def _done(asked: Mapping[str, Any], ledger: Ledger, folder: Path, started: float) -> dict[str, Any]:
+    """Return what a manifest in `folder` says of work that is done."""
+    return {
         **asked,
         "counts": ledger.counts,
         "dropped": dict(ledger.dropped),
         "facts": ledger.facts,
         "warnings": ledger.warnings,
-        "outputs": {_relative(path, manifest.parent): fingerprint(path) for path in ledger.outputs},
+        "outputs": {_relative(path, folder): fingerprint(path) for path in ledger.outputs},
         "wall_s": round(time.perf_counter() - started, 3),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_json(manifest, done)
-    return Outcome(done, skipped=False)
+
+
+@contextmanager
+def _speaking_of(draft: Path, out: Path) -> Iterator[None]:
+    """Let errors name the folder that the user asked for, not its draft."""
+    try:
+        yield
+    except ChorographError as error:
+        error.args = tuple(arg.replace(str(draft), str(out)) if isinstance(arg, str) else arg for arg in error.args)
+        raise
 
 
 def fingerprint(path: Path) -> str:
@@ -112,22 +195,22 @@ def fingerprint(path: Path) -> str:
     return "absent"
 
 
-def _still_holds(before: Mapping[str, Any], asked: Mapping[str, Any], folder: Path) -> bool:
-    if any(before.get(key) != value for key, value in asked.items()):
-        return False
-    outputs: Mapping[str, str] = before.get("outputs", {})
-    return all(fingerprint(folder / path) == hashed for path, hashed in outputs.items())
-
-
-def _read_if_there(manifest: Path) -> dict[str, Any] | None:
+def _holding(manifest: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the manifest where it vouches for what is asked; None where there is none, or it does not."""
     if not manifest.is_file():
         return None
     try:
-        content = read_json(manifest)
+        before = read_json(manifest)
     except InputError:
         return None  # a damaged manifest vouches for nothing: the stage is done again
-    return content if isinstance(content, dict) else None
+    if not isinstance(before, dict) or any(before.get(key) != value for key, value in asked.items()):
+        return None
+    outputs = before.get("outputs")
+    if not isinstance(outputs, dict):
+        return None
+    return before if all(fingerprint(manifest.parent / path) == held for path, held in outputs.items()) else None
 
 
 def _relative(path: Path, folder: Path) -> str:
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path.resolve())
+    path, folder = real(path), real(folder)
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

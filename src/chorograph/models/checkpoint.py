@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import open_clip
 from safetensors.torch import save_file
 
+from chorograph.ground.drafts import contents
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_folder, read_json, write_json, write_json_lines
 from chorograph.models.coca.tokenizer import Tokenizer, WordTokenizer
@@ -36,7 +36,7 @@ def check_target(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise InputError(f"{folder} is a file; a checkpoint is a folder")
-    foreign = sorted(entry.name for entry in folder.iterdir() if entry.name not in _OURS)
+    foreign = [name for name in contents(folder) if name not in _OURS]
     if foreign:
         raise InputError(f"{folder} holds {foreign[0]!r}, which no checkpoint has; choose another folder or empty it")
 
@@ -56,10 +56,7 @@ def save_checkpoint(
     hashes of the images trained on.
     """
     check_target(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    with atomic_folder(fresh) as draft:
+    with atomic_folder(folder, replace=True) as draft:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in loaded.model.state_dict().items()}
         save_file(tensors, draft / _WEIGHTS, metadata={"format": "pt"})
         compact = isinstance(loaded.tokenizer, WordTokenizer)
@@ -77,9 +74,6 @@ def save_checkpoint(
         (draft / _CARD).write_text(card, encoding="utf-8")
         write_json_lines(draft / _HISTORY, history)
         (draft / SEEN).write_text("".join(f"{sha256}\n" for sha256 in sorted(set(seen))), encoding="ascii")
-    if folder.exists():
-        shutil.rmtree(folder)
-    fresh.replace(folder)
 
 
 def load_checkpoint(folder: Path, device: str = "cpu") -> ImageTextModel:

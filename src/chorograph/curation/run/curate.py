@@ -15,6 +15,7 @@ from chorograph.curation.run.page import write_page
 from chorograph.curation.run.partitions import Partition
 from chorograph.curation.run.plan import Plan
 from chorograph.curation.run.run import clean, run_plan
+from chorograph.ground.drafts import contents
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import write_json
 from chorograph.ground.stage import Ledger, Progress, silent
@@ -43,7 +44,6 @@ def curate(
     Partitions that an earlier run finished are taken up from `out/work`. `load_encoder`: from a name to a model, for
     steps that need one. Raises `InputError` where a folder that is no corpus is in the way.
     """
-    _sweep(out)
     with engine(engine_name, ray_address):
         result = run_plan(
             plan, partitions, out / "work", load_encoder=load_encoder, batch_rows=batch_rows, progress=progress
@@ -52,15 +52,11 @@ def curate(
     dropped = write_dropped(out / "dropped.parquet", result)
     write_json(out / "statistics.json", found)
     write_page(out / "report.html", found, _samples(out / "dropped.parquet"))
-    # The new corpus is written beside; only a whole one takes the old one's place.
-    fresh, corpus = out / ".corpus", out / "corpus"
-    for name, number in write_corpus(fresh, plan, result, progress).items():
+    corpus = out / "corpus"
+    if corpus.is_dir() and contents(corpus) and not (corpus / "area.toml").is_file():
+        raise InputError(f"{corpus} is in the way and is no corpus; remove it or choose another --out")
+    for name, number in write_corpus(corpus, plan, result, progress).items():
         ledger.count(name, number)
-    if corpus.exists():
-        if not (corpus / "area.toml").is_file():
-            raise InputError(f"{corpus} is in the way and is no corpus; remove it or choose another --out")
-        shutil.rmtree(corpus)
-    fresh.rename(corpus)
     clean(out / "work", result)
     if not keep_work:
         shutil.rmtree(out / "work")
@@ -81,16 +77,6 @@ def _table(funnel: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
     shown = [funnel[-1], *funnel[:-1][:_SOURCES]] if len(funnel) > 2 else [funnel[-1]]
     columns = ["rows", *[str(row["source"]) for row in shown]]
     return {"columns": columns, "rows": [[name, *[f"{row[name]:,}" for row in shown]] for name in names]}
-
-
-def _sweep(out: Path) -> None:
-    """Remove what a run that was killed was writing: hidden beside its target, and named after it."""
-    names = (".corpus", "dropped.parquet", "statistics.json", "report.html", "manifest.json")
-    for left in [*out.glob(".corpus"), *(left for name in names for left in out.glob(f".{name}.*"))]:
-        if left.is_dir():
-            shutil.rmtree(left)
-        else:
-            left.unlink()
 
 
 def _samples(path: Path) -> Mapping[str, list[dict[str, Any]]]:

@@ -37,6 +37,8 @@ def role(content: str, val_share: float) -> str:
 def write_corpus(out: Path, plan: Plan, result: Result, progress: Progress = silent) -> dict[str, int]:
     """Write what stayed as a corpus at `out`: tables, split and shards, all or nothing; returns counts.
 
+    A corpus that is there is replaced once the new one is whole.
+
     Partition by partition, by key inside: the same result gives the same bytes, whichever engine made it and however
     often it was interrupted. An image has its caption beside it in the shard and in `captions.parquet`.
     """
@@ -46,7 +48,8 @@ def write_corpus(out: Path, plan: Plan, result: Result, progress: Progress = sil
     written = 0
     total = result.funnel.rows()[-1]["remain"]
     described = [Source(name, licence="each image's own") for name in sorted(result.funnel.read)]
-    with AreaDraft(out, output.name or out.parent.name, plan.title, described) as draft, ExitStack() as stack:
+    name = output.name or out.parent.name
+    with AreaDraft(out, name, plan.title, described, replace=True) as draft, ExitStack() as stack:
         writers: dict[str, ShardWriter] = {}
         for done, table in zip(result.phases[-1], result.survivors(), strict=True):
             packs = result.packs / done.partition.identity

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from chorograph.curation.run.plan import Columns
 from chorograph.ground.errors import InputError
+from chorograph.ground.settings import placed
 
 #: The types that a column may have.
 _TEXT = (pa.types.is_string, pa.types.is_large_string)
@@ -110,6 +111,12 @@ def _named(text: str) -> tuple[str, Path]:
     if equals and not Path(text).exists():
         return name, Path(path).expanduser()
     return Path(text).stem, Path(text).expanduser()
+
+
+def placed_input(text: str) -> str:
+    """Return an input as it is named from any folder: `SOURCE=PATH`, the path absolute."""
+    source, path = _named(text)
+    return f"{source}={placed(path)}"
 
 
 def _files(path: Path) -> list[Path]:

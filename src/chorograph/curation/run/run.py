@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,7 @@ from chorograph.curation.run.partitions import Partition
 from chorograph.curation.run.plan import Phase, Plan, RepeatedRows
 from chorograph.curation.run.queries import count_by_source, first_query, next_query, write
 from chorograph.curation.steps.keywords import Keywords
+from chorograph.ground.drafts import atomic_folder, sweep
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import read_json, write_json
 from chorograph.ground.stage import Progress, fingerprint, silent
@@ -96,6 +96,7 @@ def run_plan(
     """
     work = work.resolve()  # a worker on another machine has another current folder
     work.mkdir(parents=True, exist_ok=True)
+    sweep(work)
     funnel = Funnel(plan.step_names)
     phases: list[tuple[Done, ...]] = []
     total = sum(partition.rows for partition in partitions)
@@ -166,9 +167,9 @@ def _run_partition(
     context: Context,
     batch_rows: int,
 ) -> None:
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    rows = temporary / "rows"
-    try:
+    # A folder without its counts is no result, and is replaced.
+    with atomic_folder(folder, replace=True, sweeping=False) as temporary:
+        rows = temporary / "rows"
         if last is None:
             queries = first_query(partition, plan.columns, phase.row_steps, context, batch_rows)
         else:
@@ -179,10 +180,6 @@ def _run_partition(
         if last is None:
             _settle_repeated(temporary)
         write_json(temporary / _COUNTS, _count(plan, phase, partition, temporary, first=last is None))
-        shutil.rmtree(folder, ignore_errors=True)  # a folder without its counts is no result
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _run_query(query: Any, folder: Path, partition: Partition) -> None:

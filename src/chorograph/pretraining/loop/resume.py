@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from chorograph.ground.drafts import sweep
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_path, write_json_lines
 
@@ -71,8 +72,7 @@ class Resume:
 
         Raises `InputError` where a run with other settings or data stands there: it is never thrown away unasked.
         """
-        for path in self.folder.glob(".step-*"):
-            path.unlink()  # half-written when the run was killed
+        sweep(self.folder)  # what was half-written when the run was killed
         for path in reversed(self._found()):
             try:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

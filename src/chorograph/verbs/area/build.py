@@ -10,7 +10,7 @@ from typing import Any
 from chorograph.acquisition.own.own_settings import OwnFiles
 from chorograph.ground.files import read_json
 from chorograph.ground.settings import plain, setting
-from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.ground.stage import Ledger, Outcome, Progress, make_folder
 from chorograph.verbs.verb import Verb
 
 
@@ -33,14 +33,14 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     if (before := _built_before(settings.out)) is not None:
         return _rebuild(settings, before, progress)
 
-    def work(ledger: Ledger) -> None:
+    def work(ledger: Ledger, out: Path) -> None:
         from chorograph.acquisition.own.build import build_area
 
-        build_area(settings, settings.out, ledger, progress)
+        build_area(settings, out, ledger, progress)
 
-    return run_stage(
+    return make_folder(
         "area build",
-        manifest=settings.out / "manifest.json",
+        out=settings.out,
         config=plain(settings),
         inputs=inputs(settings),
         work=work,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chorograph.acquisition.layouts.registry import LAYOUTS
 from chorograph.ground.settings import plain, setting
-from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.ground.stage import Ledger, Outcome, Progress, make_folder
 from chorograph.verbs.verb import Verb
 
 
@@ -29,13 +29,13 @@ def inputs(settings: Settings) -> list[Path]:
 def run(settings: Settings, progress: Progress) -> Outcome:
     """Import the layout; the area's manifest lies within."""
 
-    def work(ledger: Ledger) -> None:
+    def work(ledger: Ledger, out: Path) -> None:
         read = LAYOUTS[settings.layout]
-        read(settings.src, settings.out, ledger, skip_bad=settings.skip_bad, progress=progress)
+        read(settings.src, out, ledger, skip_bad=settings.skip_bad, progress=progress)
 
-    return run_stage(
+    return make_folder(
         "area import",
-        manifest=settings.out / "manifest.json",
+        out=settings.out,
         config=plain(settings),
         inputs=inputs(settings),
         work=work,

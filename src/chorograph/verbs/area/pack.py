@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chorograph.ground.settings import at_least, plain, setting
-from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.ground.stage import Ledger, Outcome, Progress, make_folder
 from chorograph.verbs.verb import Verb
 
 
@@ -29,13 +29,13 @@ def inputs(settings: Settings) -> list[Path]:
 def run(settings: Settings, progress: Progress) -> Outcome:
     """Pack the areas; the corpus' manifest lies within."""
 
-    def work(ledger: Ledger) -> None:
+    def work(ledger: Ledger, out: Path) -> None:
         from chorograph.acquisition.pack import pack
         from chorograph.area.folder import Area
 
         pack(
             [Area.open(path) for path in settings.areas],
-            settings.out,
+            out,
             ledger,
             split=settings.split,
             roles=[name.strip() for name in settings.roles.split(",")],
@@ -43,9 +43,9 @@ def run(settings: Settings, progress: Progress) -> Outcome:
             progress=progress,
         )
 
-    return run_stage(
+    return make_folder(
         "area pack",
-        manifest=settings.out / "manifest.json",
+        out=settings.out,
         config=plain(settings),
         inputs=inputs(settings),
         work=work,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chorograph.ground.settings import SEEDS, at_least, plain, setting
-from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.ground.stage import Ledger, Outcome, Progress, make_folder
 from chorograph.verbs.verb import Verb
 
 
@@ -29,7 +29,7 @@ def inputs(settings: Settings) -> list[Path]:
 def run(settings: Settings, progress: Progress) -> Outcome:
     """Draw the city; its manifest lies within."""
 
-    def work(ledger: Ledger) -> None:
+    def work(ledger: Ledger, out: Path) -> None:
         from chorograph.synthetic import SyntheticCityConfig, build_synthetic
 
         city = SyntheticCityConfig(
@@ -38,14 +38,14 @@ def run(settings: Settings, progress: Progress) -> Outcome:
             street_views_per_region=settings.street_views_per_region,
             seed=settings.seed,
         )
-        area = build_synthetic(city, settings.out, progress=progress)
+        area = build_synthetic(city, out, progress=progress)
         ledger.count("regions", len(area.regions))
         ledger.count("images", len(area.images))
         ledger.count("captions", len(area.captions))
 
-    return run_stage(
+    return make_folder(
         "area synthetic",
-        manifest=settings.out / "manifest.json",
+        out=settings.out,
         config=plain(settings),
         inputs=inputs(settings),
         work=work,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from chorograph.ground.errors import AreaError
 from chorograph.ground.settings import between, plain, setting
-from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.ground.stage import Ledger, Outcome, Progress, make_folder
 from chorograph.verbs.verb import Verb
 
 
@@ -35,11 +34,9 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     from chorograph.area.folder import Area
     from chorograph.curation.decontaminate import find_contamination, hash_corpus, read_tests, write_without
 
-    area, out = Area.open(settings.corpus), settings.out
-    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        raise AreaError(f"{out} exists already; choose a new folder for the clean corpus")
+    area = Area.open(settings.corpus)
 
-    def work(ledger: Ledger) -> None:
+    def work(ledger: Ledger, out: Path) -> None:
         tests = read_tests(settings.against, ledger.drop, progress)
         removed = find_contamination(*hash_corpus(area, ledger.drop, progress), tests, settings.distance)
         left = write_without(area, removed, out)
@@ -51,8 +48,9 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         rows = [[row.image_id, row.test_image, row.how, str(row.bits)] for row in removed.head(20).itertuples()]
         ledger.facts["table"] = {"columns": ["removed", "is", "how", "bits"], "rows": rows}
 
-    manifest = out.with_name(f"{out.name}.manifest.json")
-    return run_stage("decontaminate", manifest=manifest, config=plain(settings), inputs=inputs(settings), work=work)
+    return make_folder(
+        "decontaminate", out=settings.out, config=plain(settings), inputs=inputs(settings), work=work
+    )
 
 
 VERB = Verb(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chorograph.ground.recipe_file import find_recipe, read_arguments
-from chorograph.ground.settings import at_least, plain, setting
+from chorograph.ground.settings import at_least, placed, plain, setting
 from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
 from chorograph.verbs.verb import Verb
 
@@ -55,7 +55,7 @@ def curate_with(
 ) -> Outcome:
     """Run the recipe's steps; `announce` is told the plan, line by line, before it runs."""
     from chorograph.curation.run.curate import curate
-    from chorograph.curation.run.partitions import find_partitions
+    from chorograph.curation.run.partitions import find_partitions, placed_input
     from chorograph.curation.run.plan import read_plan
 
     (recipe,) = inputs(settings)
@@ -82,8 +82,9 @@ def curate_with(
 
     config = {
         # Neither the engine nor its address changes the result, nor do the sizes of batches.
-        **{name: value for name, value in plain(settings).items() if name in ("in_", "out", "set")},
-        "recipe": str(recipe),
+        **{name: value for name, value in plain(settings).items() if name in ("out", "set")},
+        "in_": [placed_input(text) for text in settings.in_],
+        "recipe": str(placed(recipe)),
         "plan": plan.lines(),
         "partitions": [partition.identity for partition in partitions],
     }
