@@ -160,7 +160,7 @@ def test_a_state_that_cannot_be_read_gives_way_to_the_one_before(tmp_path: Path)
     for step in (1, 2, 3):
         resume.save(step, {"step": step, "tensor": torch.ones(2)})
     assert sorted(p.name for p in resume.folder.iterdir()) == ["step-000000002.pt", "step-000000003.pt"]
-    (resume.folder / ".step-000000004.pt.half").write_bytes(b"half")
+    (resume.folder / ".step-000000004.pt.chorograph-0123456789ab.pt").write_bytes(b"half")
     found = resume.load()
     assert found is not None
     assert found["step"] == 3
