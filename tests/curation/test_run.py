@@ -219,9 +219,8 @@ def test_killed_and_started_again_it_ends_the_same(
             driver.wait(20)
             driver.stdout.close()
             assert not (tmp_path / "killed" / "corpus").exists()
-        (tmp_path / "killed" / ".corpus.chorograph-0123456789ab" / "shards").mkdir(
-            parents=True
-        )  # killed while the corpus was written
+        # Killed while the corpus was written.
+        (tmp_path / "killed" / ".corpus.chorograph-0123456789ab" / "shards").mkdir(parents=True)
         (tmp_path / "killed" / ".dropped.parquet.chorograph-0123456789ab.parquet").write_bytes(b"half")
         asked = server.asked.copy()
         manifest = run(made, given, tmp_path / "killed")

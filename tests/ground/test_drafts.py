@@ -17,7 +17,7 @@ from chorograph.ground.disk import free_space, naming_trouble
 from chorograph.ground.drafts import atomic_folder, atomic_path, contents, sweep
 from chorograph.ground.errors import InputError, OutputError
 from chorograph.ground.files import read_json
-from chorograph.ground.stage import Ledger, make_folder, run_stage
+from chorograph.ground.stage import Ledger, Outcome, make_folder, run_stage
 
 _HALF_WAY = """
 import os, signal, sys
@@ -166,7 +166,7 @@ class SafetensorError(Exception):
 )
 def test_a_library_that_hides_a_full_disk(tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chorograph.ground.disk.free_space", lambda place: (4096, 10**9))
-    with pytest.raises(OutputError, match="the disk is full: 4.1 kB of 1.0 GB are free"), naming_trouble(tmp_path):
+    with pytest.raises(OutputError, match=r"the disk is full: 4\.1 kB of 1\.0 GB are free"), naming_trouble(tmp_path):
         raise error
 
 
@@ -220,16 +220,20 @@ def test_a_finished_stage_is_told_from_any_folder(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub").mkdir()
     Path("in").write_text("x")
-    run = lambda at: run_stage("try", manifest=at / "manifest.json", config={}, inputs=[at / "in"], work=lambda _: None)  # noqa: E731
+
+    def run(at: Path) -> Outcome:
+        return run_stage("try", manifest=at / "manifest.json", config={}, inputs=[at / "in"], work=lambda _: None)
+
     assert not run(Path()).skipped
     monkeypatch.chdir(tmp_path / "sub")
     assert run(Path("..")).skipped
 
 
 def test_a_finished_stage_writes_nothing_and_a_stale_lock_goes(tmp_path: Path) -> None:
-    run = lambda: run_stage(
-        "try", manifest=tmp_path / "out" / "manifest.json", config={}, inputs=[], work=lambda _: None
-    )  # noqa: E731
+    def run() -> Outcome:
+        place = tmp_path / "out" / "manifest.json"
+        return run_stage("try", manifest=place, config={}, inputs=[], work=lambda _: None)
+
     run()
     (tmp_path / "out").chmod(0o555)
     (tmp_path).chmod(0o555)

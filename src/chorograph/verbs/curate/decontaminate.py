@@ -48,9 +48,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         rows = [[row.image_id, row.test_image, row.how, str(row.bits)] for row in removed.head(20).itertuples()]
         ledger.facts["table"] = {"columns": ["removed", "is", "how", "bits"], "rows": rows}
 
-    return make_folder(
-        "decontaminate", out=settings.out, config=plain(settings), inputs=inputs(settings), work=work
-    )
+    return make_folder("decontaminate", out=settings.out, config=plain(settings), inputs=inputs(settings), work=work)
 
 
 VERB = Verb(
