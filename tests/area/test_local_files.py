@@ -43,7 +43,8 @@ def test_a_file_in_an_archive_is_read(tmp_path: Path) -> None:
 
 
 def _vrt(secret: Path) -> str:
-    return f'<OGRVRTDataSource><OGRVRTLayer name="s"><SrcDataSource>{secret}</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>'
+    layer = f'<OGRVRTLayer name="s"><SrcDataSource>{secret}</SrcDataSource></OGRVRTLayer>'
+    return f"<OGRVRTDataSource>{layer}</OGRVRTDataSource>"
 
 
 @pytest.mark.parametrize(

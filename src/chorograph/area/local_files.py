@@ -1,7 +1,7 @@
 """Files of others for GDAL: only the file given is read, by a driver of a list, and nothing is fetched.
 
-GDAL goes by content, not by suffix, and some formats only point at other files, databases or servers. So a file's kind is
-read from its first bytes, and what is not on the list never reaches GDAL.
+GDAL goes by content, not by suffix, and some formats only point at other files, databases or servers. So a file's kind
+is read from its first bytes, and what is not on the list never reaches GDAL.
 """
 
 from __future__ import annotations
@@ -51,10 +51,8 @@ def features_source(path: Path) -> str:
     servers, or unpacks to more than `MAX_UNPACKED`.
     """
     text = str(path)
-    if text.startswith("/vsi") or "://" in text or re.match(r"[A-Za-z]\w+:[^\\/]", text):
-        raise InputError(
-            f"{text!r} is no file of this machine; give a file, and fetch with a verb that names its source"
-        )
+    if text.startswith("/vsi") or (re.match(r"\w{2,}:", text) and not path.exists()):
+        raise InputError(f"{text!r} is no file of this machine; give one, and fetch with a verb that names its source")
     if not path.exists():
         raise InputError(f"{path} does not exist")
     if path.is_dir():
@@ -102,8 +100,8 @@ def kind_of(head: bytes, name: str) -> str:
             raise InputError(f"{name} only points at other data ({root}); give the file itself")
         raise InputError(f"{name} is XML of a kind that is not read here ({root})")
     raise InputError(
-        f"{name} is no file of features that is read here: GeoJSON, GeoPackage, Shapefile (.shp), FlatGeobuf, GeoParquet, "
-        "GML, KML, GPX, MapInfo, FileGDB, or one of them in a .zip"
+        f"{name} is no file of features that is read here: GeoJSON, GeoPackage, Shapefile (.shp), FlatGeobuf, "
+        "GeoParquet, GML, KML, GPX, MapInfo, FileGDB, or one of them in a .zip"
     )
 
 
