@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from typing import Any
 from chorograph.ground.drafts import atomic_folder as atomic_folder
 from chorograph.ground.drafts import atomic_path as atomic_path
 from chorograph.ground.errors import InputError
+from chorograph.ground.schema import check, check_depth
+
+#: Settings, manifests and results are smaller than this, in bytes; a file of zeros that claims gigabytes is none.
+MAX_TEXT = 256 * 1024**2
 
 
 def write_json(target: Path, content: object) -> None:
@@ -29,14 +34,48 @@ def write_json_lines(target: Path, records: Iterable[object]) -> None:
         )
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or damaged one is an `InputError` naming it."""
+def read_text(path: Path, most: int = MAX_TEXT) -> str:
+    """Return the text (UTF-8) of a small file of settings or results.
+
+    Raises `InputError` naming it: it does not exist, is a folder, pipe or device, holds more than `most` bytes, or
+    other bytes than text.
+    """
+    check_regular(path, most)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not text: byte {error.start + 1} is no UTF-8") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def check_regular(path: Path, most: int | None = None) -> None:
+    """Raise `InputError` unless `path` is a regular file of at most `most` bytes: no folder, pipe or device."""
+    try:
+        status = path.stat()
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'a pipe or device'}, not a file")
+    if most is not None and status.st_size > most:
+        raise InputError(f"{path} holds {status.st_size:,} bytes, and such a file has {most:,} at most")
+
+
+def read_json(path: Path, schema: Any = object, most: int = MAX_TEXT) -> Any:
+    """Read a JSON file of the form of `schema` (see `chorograph.ground.schema`).
+
+    Raises `InputError` naming the file, and the place in it: missing, damaged, larger than `most` bytes, of another
+    form.
+    """
+    text = read_text(path, most)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not readable JSON ({error})") from error
+    check_depth(content, str(path))
+    return check(content, schema, str(path))
 
 
 def sha256_file(path: Path) -> str:
