@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -18,15 +19,30 @@ import pyarrow.parquet as pq
 from chorograph.area.images import MARK as MARK
 from chorograph.area.images import read_encoded, read_rgb
 from chorograph.area.named_files import named_file
-from chorograph.area.tables import TABLES, conform, empty, get_table, to_arrow
-from chorograph.ground.errors import AreaError, InputError
-from chorograph.ground.files import atomic_path, slug, within
+from chorograph.area.tables import (
+    TABLES,
+    check_rows,
+    check_split,
+    conform,
+    empty,
+    from_arrow,
+    get_table,
+    text_columns,
+    to_arrow,
+)
+from chorograph.ground.errors import AreaError, ChorographError, InputError
+from chorograph.ground.files import atomic_path, check_regular, read_text, slug, within
+from chorograph.ground.schema import check, check_depth
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 CRS = "EPSG:4326"
+_SOURCE = {"name": str, "licence?": str, "attribution?": str, "url?": str}
+_AREA = {"name": str, "title?": str, "synthetic?": bool, "facts?": {str: object}, "sources?": [_SOURCE]}
+#: area.toml is never larger, in bytes.
+_MOST = 16 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -57,28 +73,16 @@ class Area:
     def open(cls, path: Path | str) -> Self:
         """Open the area at `path`; `AreaError` where there is none."""
         folder = Path(path)
-        described = folder / "area.toml"
-        try:
-            content = tomllib.loads(described.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise AreaError(
-                f"{folder} is not an area: it has no area.toml; make one with `chorograph area build`"
-            ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise AreaError(f"{described} is not readable TOML: {error}") from error
-        try:
-            sources = tuple(Source(**source) for source in content.get("sources", []))
-            name = str(content["name"])
-        except (KeyError, TypeError) as error:
-            raise AreaError(
-                f"{described}: {error}; it needs a name, and sources with name, licence, attribution, url"
-            ) from None
+        content = _described(folder)
         return cls(
             path=folder,
-            name=name,
-            title=str(content.get("title", name)),
-            sources=sources,
-            synthetic=bool(content.get("synthetic", False)),
+            name=content["name"],
+            title=content.get("title", content["name"]),
+            sources=tuple(
+                Source(**{name: source[name] for name in Source.__dataclass_fields__ if name in source})
+                for source in content.get("sources", [])
+            ),
+            synthetic=content.get("synthetic", False),
             facts=content.get("facts", {}),
         )
 
@@ -96,13 +100,9 @@ class Area:
     def regions(self) -> gpd.GeoDataFrame:
         """The regions: region_id, name, group, geometry (EPSG:4326)."""
         path = self.table_path("regions")
-        if not path.is_file():
+        if not path.exists():
             return gpd.GeoDataFrame(empty(get_table("regions")), geometry="geometry", crs=CRS)
-        try:
-            regions: gpd.GeoDataFrame = gpd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            raise AreaError(f"{path} cannot be read: {error}") from error
-        return regions
+        return read_regions(path)
 
     @property
     def images(self) -> pd.DataFrame:
@@ -159,7 +159,7 @@ class Area:
             regions: pd.DataFrame = self.regions
             return regions
         path = self.table_path(table)
-        return read_parquet(path, table) if path.is_file() else empty(get_table(table))
+        return read_parquet(path, table) if path.exists() else empty(get_table(table))
 
     def write(self, table: str, frame: pd.DataFrame) -> Path:
         """Check `frame` against the rules of `table` and write it atomically; returns where."""
@@ -174,8 +174,7 @@ class Area:
         if not path.is_file():
             held = sorted(p.stem for p in (self.path / "splits").glob("*.parquet"))
             raise InputError(f"{self.path} holds no split {name!r}; it holds: {', '.join(held) or 'none'}")
-        frame: pd.DataFrame = pd.read_parquet(path)
-        return frame
+        return read_split(path)
 
     def write_split(self, name: str, frame: pd.DataFrame) -> Path:
         """Check and write a given split: one of region_id or image_id, role (train, val, test), fold?."""
@@ -211,15 +210,76 @@ class Area:
 
 
 def read_parquet(path: Path, table: str) -> pd.DataFrame:
-    """Read one of the contract's tables; `AreaError` naming the file where it is damaged or not that table."""
+    """Read one of the contract's tables; `AreaError` naming the file, column and row where it breaks the contract."""
+    with _at_door(path, table):
+        return from_arrow(table, _columns_of(path, get_table(table).names))
+
+
+def read_regions(path: Path) -> gpd.GeoDataFrame:
+    """Read the regions in EPSG:4326; `AreaError` naming the file, column and row where they break the contract."""
+    with _at_door(path, "regions"):
+        check_regular(path)
+        found = gpd.read_parquet(path)
+        if found.geometry.name != "geometry":
+            raise AreaError(f"regions: column 'geometry' is missing; it has {', '.join(map(str, found.columns[:12]))}")
+        if found.crs is None:
+            raise AreaError("regions: the geometry says no reference system")
+        texts = pa.table(
+            {c: pa.array(found[c], from_pandas=True) for c in ("region_id", "name", "group") if c in found}
+        )
+        frame = text_columns("regions", texts).assign(geometry=found.geometry.to_numpy())
+        check_rows("regions", frame)
+        regions = gpd.GeoDataFrame(frame, geometry="geometry", crs=found.crs)
+        return regions if regions.crs == CRS else regions.to_crs(CRS)
+
+
+def read_split(path: Path) -> pd.DataFrame:
+    """Read a given split; `AreaError` naming the file, column and row where it breaks the contract."""
+    with _at_door(path, "a split"):
+        frame: pd.DataFrame = _columns_of(path, None).to_pandas(ignore_metadata=True)
+        check_split(path.stem, frame)
+        return frame
+
+
+def _columns_of(path: Path, names: list[str] | None) -> pa.Table:
+    """Return those columns of a Parquet file that it has, without what other libraries wrote about them."""
+    check_regular(path)
+    with pq.ParquetFile(path) as file:
+        held = file.schema_arrow.names
+        return file.read([name for name in held if names is None or name in names]).replace_schema_metadata(None)
+
+
+@contextmanager
+def _at_door(path: Path, what: str) -> Iterator[None]:
+    """Let what is wrong with a stored table name its file; a reader's own exception is damage."""
     try:
-        frame: pd.DataFrame = pq.read_table(path, columns=TABLES[table].names).to_pandas()
-    except (OSError, ValueError, KeyError) as error:
-        raise AreaError(f"{path} cannot be read as {table}: {error}") from error
-    for column in TABLES[table].columns:
-        if column.kind == "integer":
-            frame[column.name] = frame[column.name].astype("Int64")
-    return frame
+        yield
+    except ChorographError as error:
+        raise AreaError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # pyarrow, geopandas and shapely each raise their own on damaged files
+        raise AreaError(f"{path} cannot be read as {what}: {error}") from error
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    """Return what area.toml says; `AreaError` where it is missing, damaged, or says something of a wrong kind."""
+    path = folder / "area.toml"
+    try:
+        found = path.exists()
+    except OSError as error:
+        raise AreaError(f"{folder} cannot be opened: {error.strerror}") from error
+    if not found:
+        raise AreaError(f"{folder} is not an area: it has no area.toml; make one with `chorograph area build`")
+    try:
+        content = tomllib.loads(read_text(path, _MOST))
+        check_depth(content, str(path))
+        check(content, _AREA, str(path))
+    except (ValueError, RecursionError) as error:
+        raise AreaError(f"{path} is not readable TOML: {error}") from error
+    except InputError as error:
+        raise AreaError(f"{error}; it needs a name, and sources with name, licence, attribution, url") from error
+    return content
 
 
 def write_table(folder: Path, table: str, frame: pd.DataFrame) -> Path:
@@ -240,13 +300,7 @@ def write_table(folder: Path, table: str, frame: pd.DataFrame) -> Path:
 
 def write_split_table(folder: Path, name: str, frame: pd.DataFrame) -> Path:
     """Check a given split and write it as `folder/splits/NAME.parquet`, atomically."""
-    ids = [column for column in ("region_id", "image_id") if column in frame.columns]
-    if len(ids) != 1 or "role" not in frame.columns:
-        raise AreaError(f"split {name!r} needs region_id or image_id (one of them) and role")
-    if frame[ids[0]].duplicated().any():
-        raise AreaError(f"split {name!r}: {frame.loc[frame[ids[0]].duplicated(), ids[0]].iloc[0]!r} stands twice")
-    if not set(frame["role"]) <= {"train", "val", "test"}:
-        raise AreaError(f"split {name!r}: role is train, val or test")
+    check_split(name, frame)
     path = folder / "splits" / f"{slug(name)}.parquet"
     table = pa.Table.from_pandas(frame, preserve_index=False)
     with atomic_path(path) as temporary:

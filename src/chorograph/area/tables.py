@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from chorograph.ground.errors import AreaError, UnknownNameError
 
@@ -124,6 +125,93 @@ def to_arrow(name: str, frame: pd.DataFrame) -> pa.Table:
     """Return a conformed frame (no geometry) as an Arrow table with the schema of the contract."""
     schema = pa.schema([(column.name, _ARROW[column.kind]) for column in get_table(name).columns])
     return pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+
+
+def from_arrow(name: str, held: pa.Table) -> pd.DataFrame:
+    """Return a stored table as a frame, after checking that its columns, types and rows keep the contract.
+
+    Columns that may be empty may be missing; further ones are left out. Raises `AreaError` naming the column and the
+    first rows that are wrong.
+    """
+    frame = text_columns(name, held, ("text", "integer", "number"))
+    check_rows(name, frame)
+    return frame
+
+
+def text_columns(name: str, held: pa.Table, kinds: tuple[str, ...] = ("text",)) -> pd.DataFrame:
+    """Return the columns of some kinds (the text ones) of a stored table, their names and types checked."""
+    table = get_table(name)
+    columns: dict[str, Any] = {}
+    for column in table.columns:
+        if column.kind not in kinds:
+            continue
+        if held.schema.names.count(column.name) > 1:
+            raise AreaError(f"{name}: column {column.name!r} stands twice")
+        if column.name not in held.schema.names:
+            if not column.nullable:
+                raise AreaError(f"{name}: column {column.name!r} is missing; it has {_list(held.schema.names)}")
+            columns[column.name] = pa.nulls(len(held), _ARROW[column.kind])
+            continue
+        columns[column.name] = _typed(name, column, held.column(column.name))
+    frame: pd.DataFrame = pa.table(columns).to_pandas()
+    for column in table.columns:
+        if column.kind == "integer" and column.name in frame:
+            frame[column.name] = frame[column.name].astype("Int64")
+    return frame
+
+
+def check_rows(name: str, frame: pd.DataFrame) -> None:
+    """Raise `AreaError` where cells that must be filled are empty, a key stands twice, or a rule is broken."""
+    table = get_table(name)
+    for column in table.columns:
+        if not column.nullable and (lacking := frame[column.name].isna()).any():
+            raise AreaError(f"{name}: {column.name} is empty in {_rows(lacking)}")
+    if (twice := frame.duplicated(list(table.key))).any():
+        values = frame.loc[twice, list(table.key)].iloc[0].tolist()
+        raise AreaError(f"{name}: {' + '.join(table.key)} {values} stands twice ({_rows(twice)})")
+    _RULES.get(name, lambda _: None)(frame)
+
+
+def check_split(name: str, frame: pd.DataFrame) -> None:
+    """Raise `AreaError` where a given split breaks the contract: region_id or image_id, role, fold?."""
+    ids = [column for column in ("region_id", "image_id") if column in frame.columns]
+    if len(ids) != 1 or "role" not in frame.columns:
+        raise AreaError(f"split {name!r} needs region_id or image_id (one of them) and role")
+    given = frame[ids[0]]
+    if (odd := ~given.map(lambda value: isinstance(value, str))).any():
+        raise AreaError(f"split {name!r}: {ids[0]} is text, not {given[odd].iloc[0]!r}, in {_rows(odd)}")
+    if given.duplicated().any():
+        twice = given.duplicated()
+        raise AreaError(f"split {name!r}: {given[twice].iloc[0]!r} stands twice ({_rows(twice)})")
+    role = frame["role"].map(lambda value: isinstance(value, str) and value in ("train", "val", "test"))
+    if not role.all():
+        found = frame.loc[~role.astype(bool), "role"].iloc[0]
+        raise AreaError(f"split {name!r}: role is train, val or test, not {found!r}, in {_rows(~role.astype(bool))}")
+    if "fold" in frame.columns and not (pd.api.types.is_numeric_dtype(frame["fold"]) or frame["fold"].isna().all()):
+        raise AreaError(f"split {name!r}: fold is a whole number, the column holds {frame['fold'].dtype}")
+
+
+def _typed(name: str, column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column in the type of the contract; `AreaError` where it holds another kind of thing."""
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    if not pa.types.is_null(kind) and not (text if column.kind == "text" else number):
+        wanted = {"text": "text", "integer": "whole numbers"}.get(column.kind, "numbers")
+        raise AreaError(f"{name}: column {column.name!r} holds {kind}, not {wanted}")
+    try:
+        typed = values.cast(_ARROW[column.kind])
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise AreaError(f"{name}: column {column.name!r} holds {kind}: {str(error).splitlines()[0]}") from error
+    if column.kind == "number" and (infinite := pc.is_inf(typed).to_pandas().fillna(False)).any():
+        raise AreaError(f"{name}: {column.name} is infinite in {_rows(infinite.astype(bool))}")
+    return typed
+
+
+def _list(names: Iterable[str], most: int = 12) -> str:
+    """Name the first few of many names."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _conform(table: Table, frame: pd.DataFrame) -> pd.DataFrame:

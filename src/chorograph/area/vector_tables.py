@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from chorograph.area.tables import row_list
 from chorograph.ground.errors import AreaError, InputError
 from chorograph.ground.files import atomic_path
 
@@ -52,16 +54,34 @@ def read_vector_table(path: Path, columns: tuple[str, ...], made_by: str, what: 
         held = ", ".join(sorted(p.stem for p in path.parent.glob("*.parquet"))) or "none"
         raise InputError(f"{path} does not exist; run `{made_by}` first (this area has: {held})")
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            table = file.read([name for name in file.schema_arrow.names if name in (*columns, "embedding", "model")])
+            metadata = file.schema_arrow.metadata or {}
         flat: Any = table.column("embedding").combine_chunks()
-        notes = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-        return VectorTable(
+        notes = {key.decode(): value.decode() for key, value in metadata.items() if key.startswith(b"chorograph.")}
+        found = VectorTable(
             model=str(table.column("model")[0]) if len(table) else path.stem,
             columns={name: np.asarray(table.column(name).to_pylist(), dtype=object) for name in columns},
             vectors=np.asarray(flat.flatten(), dtype=np.float32).reshape(len(table), flat.type.list_size),
-            notes={
-                key.removeprefix("chorograph."): text for key, text in notes.items() if key.startswith("chorograph.")
-            },
+            notes={key.removeprefix("chorograph."): text for key, text in notes.items()},
         )
-    except (OSError, ValueError, KeyError, AttributeError, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, pa.ArrowException) as error:
         raise AreaError(f"{path} cannot be read as {what}: {error}") from error
+    _check(found, path, columns[0])
+    return found
+
+
+def _check(found: VectorTable, path: Path, key: str) -> None:
+    """Raise `AreaError` naming the row of an id that is missing or stands twice, or of a vector that is not finite."""
+    for name, texts in found.columns.items():
+        if (odd := np.array([not isinstance(text, str | None) for text in texts], dtype=bool)).any():
+            raise AreaError(f"{path}: {name} is text, not {texts[odd][0]!r} ({row_list(odd)})")
+    ids = pd.Series(found.columns[key], dtype=object)
+    if (missing := ids.isna()).any():
+        raise AreaError(f"{path}: {key} is empty in {row_list(missing)}")
+    if (twice := ids.duplicated()).any():
+        raise AreaError(f"{path}: {key} {ids[twice].iloc[0]!r} stands twice ({row_list(twice)})")
+    if not found.vectors.shape[1]:
+        raise AreaError(f"{path}: its vectors have no numbers")
+    if (endless := ~np.isfinite(found.vectors).all(1)).any():
+        raise AreaError(f"{path}: embedding is not finite in {row_list(endless)}; make it again")

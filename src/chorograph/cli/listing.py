@@ -95,13 +95,12 @@ def _verbs() -> list[dict[str, str]]:
 
 
 def _recipes() -> list[dict[str, str]]:
-    import yaml
 
-    from chorograph.ground.recipe_file import shipped_recipes
+    from chorograph.ground.recipe_file import read_yaml, shipped_recipes
 
     rows = []
     for path in shipped_recipes():
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
         rows.append({"name": path.stem, "summary": content["title"], "paper": content.get("paper", "")})
     return rows
 

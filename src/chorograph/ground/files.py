@@ -6,13 +6,14 @@ import hashlib
 import json
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from chorograph.ground.drafts import atomic_folder as atomic_folder
 from chorograph.ground.drafts import atomic_path as atomic_path
-from chorograph.ground.errors import InputError
+from chorograph.ground.errors import ChorographError, InputError
 from chorograph.ground.schema import check, check_depth
 
 #: Settings, manifests and results are smaller than this, in bytes; a file of zeros that claims gigabytes is none.
@@ -78,6 +79,18 @@ def read_json(path: Path, schema: Any = object, most: int = MAX_TEXT) -> Any:
     return check(content, schema, str(path))
 
 
+@contextmanager
+def naming_damage(path: Path, what: str, remedy: str) -> Iterator[None]:
+    """Turn what a reader raises on a damaged file into an `InputError` that names it, `what` it should be, a remedy."""
+    try:
+        yield
+    except (ChorographError, MemoryError):
+        raise
+    except Exception as error:  # each library raises its own
+        said = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
+        raise InputError(f"{path} cannot be read as {what}: {said}; {remedy}") from error
+
+
 def sha256_file(path: Path) -> str:
     """Return the hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
@@ -92,7 +105,10 @@ def sha256_bytes(data: bytes) -> str:
 def within(folder: Path, relative: str) -> Path:
     """Return `folder / relative`, refusing a path that leads out of the folder (`..`, absolute, symbolic link)."""
     root = folder.resolve()
-    path = (root / relative).resolve()
+    try:
+        path = (root / relative).resolve()
+    except (ValueError, OSError, RuntimeError) as error:  # a zero character; a link to itself
+        raise InputError(f"{relative!r} is no path: {error}") from error
     if not path.is_relative_to(root):
         raise InputError(f"{relative!r} leads out of {folder}; paths inside an area stay inside it")
     return path

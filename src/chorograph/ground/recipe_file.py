@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from chorograph.ground.errors import InputError, SettingError, UnknownNameError
+from chorograph.ground.files import read_text
+from chorograph.ground.schema import check, check_depth
 
 _KEYS = ("title", "paper", "about", "arguments", "stages", "expects", "columns", "steps", "output")
+_SCHEMA = {
+    "title?": (str, int, float), "paper?": str, "about?": str, "arguments?": {str: object}, "stages?": [object],
+    "expects?": [{str: object}], "steps?": [object],
+}  # fmt: skip
+#: A recipe is never larger, in bytes.
+_MOST = 4 * 1024**2
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
@@ -47,21 +55,48 @@ def read_recipe_file(path: Path, part: str, arguments: Mapping[str, str]) -> dic
     Raises `InputError` for a file that is not such YAML, `UnknownNameError` for an unknown key or an argument that the
     recipe does not declare; both name the file.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read as a recipe: {error}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict) or not isinstance(content.get(part), list):
         raise InputError(f"{path} is not a recipe: it needs a list of {part}")
     for key in content:
         if key not in _KEYS:
             raise UnknownNameError.of(f"key of {path}", str(key), _KEYS)
+    check(content, _SCHEMA, str(path))
     declared = content.get("arguments") or {}
     for name in arguments:
         if name not in declared:
             raise UnknownNameError.of(f"argument of {path}", name, declared)
+    return content
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Plain YAML: no aliases, by which a kilobyte can say gigabytes, and no key twice, of which one would be lost."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuse an alias."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not read; write it out", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """Refuse a key that stands twice."""
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(None, None, f"{key.value!r} stands twice", key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file of plain values; `InputError` naming the file and the line."""
+    text = read_text(path, _MOST)
+    try:
+        content = yaml.load(text, _PlainLoader)  # noqa: S506  # a safe loader, made stricter
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as a recipe: {error}") from error
+    check_depth(content, str(path))
     return content
 
 

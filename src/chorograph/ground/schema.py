@@ -2,7 +2,8 @@
 
 A schema is written as the content looks: a type (`str`, `int`, `float`, `bool`, `object` for anything, or a tuple of
 types), `[schema]` for a list, `{"name": schema, "other?": schema}` for a table of these names (`?`: may be missing or
-null; further names are left alone), `{str: schema}` for a table of any names, and `OneOf` for a text among some.
+null; further names are left alone), `{str: schema}` for a table of any names, `(schema, type(None))` for what may be
+null, and `OneOf` for a text among some.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ def _check(value: Any, schema: Any, where: str, at: str) -> None:
                 _check(item, schema[0], where, f"{at}[{number}]")
         case dict():
             _check_table(value, schema, where, at)
+        case tuple() if any(not isinstance(kind, type) for kind in schema):
+            if value is not None or type(None) not in schema:
+                inner = next(kind for kind in schema if not isinstance(kind, type))
+                _check(value, inner, where, at)
         case _:
             _check_type(value, schema if isinstance(schema, tuple) else (schema,), where, at)
 

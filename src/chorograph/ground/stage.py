@@ -23,6 +23,11 @@ from chorograph.ground.settings import placed
 
 #: The file that says that a folder was finished; a stage that writes into a folder of others has its own name for it.
 MANIFEST = "manifest.json"
+_MANIFEST = {
+    "stage?": str, "version?": str, "config": {str: object}, "inputs?": {str: str}, "counts?": {str: object},
+    "dropped?": {str: object}, "facts?": {str: object}, "warnings?": [str], "outputs?": {str: str},
+    "wall_s?": float, "finished_at?": str,
+}  # fmt: skip
 
 
 class Progress(Protocol):
@@ -178,15 +183,27 @@ def _speaking_of(draft: Path, out: Path) -> Iterator[None]:
         raise
 
 
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read a stage's manifest; `InputError` naming the file, and what in it is not a manifest's."""
+    manifest: dict[str, Any] = read_json(path, _MANIFEST)
+    if any(name in manifest["config"] and not isinstance(manifest["config"][name], str) for name in ("area", "out")):
+        raise InputError(f"{path}: config.area and config.out must be paths")
+    return manifest
+
+
 def fingerprint(path: Path) -> str:
     """Return what changes when the content of a file or folder does.
 
     SHA-256 of a file's bytes; for a folder, of the names, sizes and modification times below it. `absent` for
     neither.
     """
-    if path.is_file():
+    try:
+        is_file, is_dir = path.is_file(), path.is_dir()
+    except (OSError, ValueError):  # a name that no file system takes
+        return "absent"
+    if is_file:
         return sha256_file(path)
-    if path.is_dir():
+    if is_dir:
         digest = hashlib.sha256()
         for entry in sorted(p for p in path.rglob("*") if p.is_file()):
             status = entry.stat()
@@ -200,15 +217,13 @@ def _holding(manifest: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
     if not manifest.is_file():
         return None
     try:
-        before = read_json(manifest)
+        before = read_manifest(manifest)
     except InputError:
         return None  # a damaged manifest vouches for nothing: the stage is done again
-    if not isinstance(before, dict) or any(before.get(key) != value for key, value in asked.items()):
+    if any(before.get(key) != value for key, value in asked.items()):
         return None
-    outputs = before.get("outputs")
-    if not isinstance(outputs, dict):
-        return None
-    return before if all(fingerprint(manifest.parent / path) == held for path, held in outputs.items()) else None
+    outputs = before.get("outputs", {}).items()
+    return before if all(fingerprint(manifest.parent / path) == held for path, held in outputs) else None
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import open_clip
 from safetensors.torch import save_file
 
 from chorograph.ground.drafts import contents
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import atomic_folder, read_json, write_json, write_json_lines
+from chorograph.ground.files import atomic_folder, check_regular, naming_damage, write_json, write_json_lines
 from chorograph.models.coca.tokenizer import Tokenizer, WordTokenizer
 from chorograph.models.coca.towers import build
+from chorograph.models.described import PREPROCESSING, check_architecture, read_described, shipped_tokenizer
 from chorograph.models.encoders.open_clip import ImageTextModel, OpenClipEncoder
 from chorograph.models.encoders.protocols import SEEN
 from chorograph.models.preprocessing import Preprocessing
@@ -27,6 +27,9 @@ _WEIGHTS, _CONFIG, _TOKENIZER, _CARD, _HISTORY = (
     "card.md",
     "history.jsonl",
 )
+_SHAPE = {
+    "architecture": str, "model": {str: object}, "preprocessing": PREPROCESSING, "tokenizer": str, "seed?": int,
+}  # fmt: skip
 _OURS = {_WEIGHTS, _CONFIG, _TOKENIZER, _CARD, _HISTORY, SEEN, "manifest.json"}
 
 
@@ -78,22 +81,16 @@ def save_checkpoint(
 
 def load_checkpoint(folder: Path, device: str = "cpu") -> ImageTextModel:
     """Load a checkpoint folder, ready to encode; `InputError` naming the file where it is damaged."""
-    path = folder / _CONFIG
-    config = read_json(path)
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise InputError(f"{path} is not a checkpoint's configuration ({FORMAT})")
-    try:
-        model = build(config["model"], int(config.get("seed", 0)))
+    path, weights = folder / _CONFIG, folder / _WEIGHTS
+    config = read_described(path, FORMAT, "a checkpoint's configuration", _SHAPE)
+    check_regular(weights)
+    check_architecture(config["model"], path, weights.stat().st_size)
+    with naming_damage(path, "the description of a model", "train it again, or get the file again"):
+        model = build(config["model"], config.get("seed", 0))
         preprocessing = Preprocessing.of(config["preprocessing"])
-        named, architecture = str(config["tokenizer"]), str(config["architecture"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} does not describe a model: {error!r}") from error
-    tokenizer: Tokenizer
-    if named == _TOKENIZER:
-        tokenizer = WordTokenizer.read(folder / _TOKENIZER)
-    else:
-        tokenizer = open_clip.get_tokenizer(named.removeprefix("open_clip:"))
-    weights = folder / _WEIGHTS
+    architecture, named = config["architecture"], config["tokenizer"]
+    ours = named == _TOKENIZER
+    tokenizer: Tokenizer = WordTokenizer.read(folder / _TOKENIZER) if ours else shipped_tokenizer(named, path)
     apply_weights(model, read_weights(weights), str(weights))
     model.to(device).eval()
     return ImageTextModel(architecture, config["model"], model, preprocessing, tokenizer)

@@ -12,6 +12,7 @@ from bokeh.models.annotations import Legend, LegendItem
 from bokeh.plotting import figure
 
 from chorograph.ground.errors import InputError
+from chorograph.ground.files import check_regular, naming_damage
 from chorograph.prediction.scores import Row
 from chorograph.reporting.charts import style
 from chorograph.reporting.numbers import plain
@@ -109,10 +110,9 @@ def _found(row: Row) -> str:
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame(columns=list(columns))
-    try:
+    check_regular(path)
+    with naming_damage(path, "a table", "run `chorograph predict` again"):
         frame = pd.read_csv(path, dtype={"region_id": str})
-    except ValueError as error:
-        raise InputError(f"{path} cannot be read: {error}; run `chorograph predict` again") from error
     if missing := [column for column in columns if column not in frame.columns]:
         raise InputError(f"{path} lacks the column {missing[0]!r}; run `chorograph predict` again")
     return frame

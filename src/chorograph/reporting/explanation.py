@@ -12,8 +12,8 @@ from typing import Any
 from PIL import Image
 
 from chorograph.area.images import open_image
-from chorograph.ground.errors import ImageError, InputError
-from chorograph.ground.files import read_json, sha256_file, slug, within
+from chorograph.ground.errors import ImageError
+from chorograph.ground.files import naming_damage, read_json, sha256_file, slug, within
 from chorograph.reporting.numbers import Quantity, plain
 from chorograph.reporting.run import Run
 
@@ -66,8 +66,8 @@ def read_explanation(run: Run, quantity: Quantity) -> tuple[Explanation | None, 
     path = folder / "explanation.json"
     if not path.is_file():
         return None, ""
-    content = read_json(path)
-    try:
+    content = read_json(path, {str: object})
+    with naming_damage(path, "an explanation", "run `chorograph evaluate explain` again"):
         if content["predictions_sha256"] != sha256_file(run.path / "predictions.parquet"):
             return None, (
                 "The explanation in this run folder is of earlier predictions and is left out; run "
@@ -84,10 +84,6 @@ def read_explanation(run: Run, quantity: Quantity) -> tuple[Explanation | None, 
             )
         )
         words, note = _words(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{path} is not an explanation ({error!r}); run `chorograph evaluate explain` again"
-        ) from error
     shown = tuple((title, held) for title, held in groups if held)
     return Explanation(tone if tone in _TONES else "unclear", verdict, shown, words, note), ""
 

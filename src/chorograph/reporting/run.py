@@ -11,14 +11,17 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from chorograph.area.folder import CRS, Area
 from chorograph.ground.errors import AreaError, InputError, UnknownNameError
-from chorograph.ground.files import read_json
+from chorograph.ground.files import check_regular, naming_damage, read_json
+from chorograph.ground.stage import read_manifest
 from chorograph.prediction.profile import read_scores
 from chorograph.prediction.scores import Scores
 
 _COLUMNS = ("region_id", "indicator", "fold", "target", "predicted", "lower", "upper")
+_AGAIN = "run `chorograph predict` again"
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,7 @@ def read_run(path: Path, indicator: str | None = None) -> Run:
     if indicator is not None and indicator not in held:
         raise UnknownNameError.of(f"indicator of {path}", indicator, held)
     scores = _stated(held[indicator or next(iter(held))])
-    manifest = read_json(path / "manifest.json")
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("config", {}), dict):
-        raise InputError(f"{path / 'manifest.json'} is not the manifest of a stage; run `chorograph predict` again")
+    manifest = read_manifest(path / "manifest.json")
     frame = _read_predictions(path / "predictions.parquet", scores.indicator)
     area, notes = _open_area(path, manifest)
     return Run(path, _with_names(frame, area), scores, manifest, area, tuple(notes))
@@ -114,10 +115,15 @@ def _read_predictions(path: Path, indicator: str) -> gpd.GeoDataFrame:
     frame = frame[frame["indicator"] == indicator].reset_index(drop=True)
     if frame.empty:
         raise InputError(f"{path} holds no prediction of {indicator!r}, which scores.json is about")
+    if (odd := ~frame["region_id"].map(lambda value: isinstance(value, str))).any():
+        row = int(np.flatnonzero(odd)[0])
+        raise InputError(f"{path}: region_id of row {row + 1} must be text, not {frame['region_id'].iloc[row]!r}")
     if frame["region_id"].duplicated().any():
         twice = frame.loc[frame["region_id"].duplicated(), "region_id"].iloc[0]
         raise InputError(f"{path}: region {twice!r} stands twice for {indicator!r}")
     for column in ("target", "predicted", "lower", "upper"):
+        if not (pd.api.types.is_numeric_dtype(frame[column]) or frame[column].isna().all()):
+            raise InputError(f"{path}: {column} must be numbers, the column holds {frame[column].dtype}; {_AGAIN}")
         numbers = pd.to_numeric(frame[column], errors="coerce").astype("float64")
         frame[column] = numbers.where(np.isfinite(numbers))
     for column in ("level", "basis", "n_images"):
@@ -127,16 +133,15 @@ def _read_predictions(path: Path, indicator: str) -> gpd.GeoDataFrame:
 
 
 def _read_parquet(path: Path) -> gpd.GeoDataFrame:
-    try:
-        geographic: gpd.GeoDataFrame = gpd.read_parquet(path)
-    except (OSError, ValueError, AttributeError) as error:
-        try:
-            plain = pd.read_parquet(path)
-        except (OSError, ValueError):
-            raise InputError(f"{path} cannot be read: {error}; run `chorograph predict` again") from error
-        # Regions without polygons (a leave-group-out run of a plain table): the page has no maps then.
+    check_regular(path)
+    with naming_damage(path, "predictions", _AGAIN):
+        with pq.ParquetFile(path) as file:
+            if b"geo" in (file.schema_arrow.metadata or {}):
+                geographic: gpd.GeoDataFrame = gpd.read_parquet(path)
+                return geographic.set_geometry("geometry")
+            # Regions without polygons (a leave-group-out run of a plain table): the page has no maps then.
+            plain = file.read().to_pandas(ignore_metadata=True)
         return gpd.GeoDataFrame(plain.assign(geometry=None), geometry="geometry", crs=CRS)
-    return geographic
 
 
 def _open_area(run: Path, manifest: Mapping[str, Any]) -> tuple[Area | None, list[str]]:
@@ -145,7 +150,7 @@ def _open_area(run: Path, manifest: Mapping[str, Any]) -> tuple[Area | None, lis
     if not named:
         return None, ["The manifest of this run names no area: names, sample tiles, sources and licences are left out."]
     for candidate in (Path(named), run / named):
-        if candidate.is_dir():
+        if _is_folder(candidate):
             try:
                 return Area.open(candidate), []
             except AreaError as error:
@@ -154,6 +159,13 @@ def _open_area(run: Path, manifest: Mapping[str, Any]) -> tuple[Area | None, lis
         f"The area {Path(named).name!r} is no longer where the manifest says. Names, sample tiles, sources and "
         "licences are left out; put the area back, or run `chorograph predict` where it is now."
     ]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that no file system takes
+        return False
 
 
 def _with_names(frame: gpd.GeoDataFrame, area: Area | None) -> gpd.GeoDataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import atomic_path, read_json, write_json
+from chorograph.ground.files import atomic_path, check_regular, naming_damage, read_json, write_json
 
 _HEAD = "detector.json"
 #: Inverse penalties that are tried; the validation share chooses.
@@ -85,15 +85,12 @@ def write_detector(folder: Path, head: Detector, report: dict[str, Any]) -> Path
 
 def read_detector(folder: Path) -> Detector:
     """Read a head; `InputError` where the folder holds none."""
-    about = read_json(folder / _HEAD)
-    try:
+    about = read_json(folder / _HEAD, {"model": str, "fingerprint": str})
+    check_regular(folder / "detector.npz")
+    with naming_damage(folder / "detector.npz", "a detector", "make one with `curate fit-detector`"):
         with np.load(folder / "detector.npz", allow_pickle=False) as arrays:
             mean, scale, weights, bias = (arrays[name] for name in ("mean", "scale", "weights", "bias"))
         return Detector(about["model"], about["fingerprint"], mean, scale, weights, float(bias))
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{folder} holds no readable detector: {error}; make one with `curate fit-detector`"
-        ) from error
 
 
 def _shares(truth: NDArray[np.int64], generator: np.random.Generator) -> list[NDArray[np.int64]]:

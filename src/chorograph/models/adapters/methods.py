@@ -24,6 +24,7 @@ from torch.nn.utils import parametrize
 
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.files import atomic_path, read_json, write_json
+from chorograph.ground.schema import check
 from chorograph.models.adapters.layers import (
     AdaptedAttention,
     AttentionAdapter,
@@ -39,6 +40,7 @@ from chorograph.models.weights import read_weights
 REDUCTION, PREFIX, GATED_PREFIX = 16, 30, 10
 FORMAT = "chorograph-adapter-1"
 _WEIGHTS, _SETTINGS = "adapter.safetensors", "adapter.json"
+_SHAPE = {"kind": str, "towers": [str], "rank": int, "seed": int, "base?": str}
 
 
 #: By what one sees that a model is adapted; biases and norms add nothing to it.
@@ -118,7 +120,7 @@ def load_adapter(model: nn.Module, folder: Path) -> Adapter:
     settings.pop("base", None)
     try:
         adapter = Adapter(**{**settings, "towers": tuple(settings["towers"])})
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ValueError) as error:
         raise InputError(f"{folder / _SETTINGS} does not describe an adapter: {error!r}") from error
     add_adapter(model, adapter)
     tensors, wanted = read_weights(folder / _WEIGHTS), adapter_state(model)
@@ -146,6 +148,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     settings = read_json(folder / _SETTINGS)
     if not isinstance(settings, dict) or settings.pop("format", None) != FORMAT:
         raise InputError(f"{folder / _SETTINGS} does not describe an adapter ({FORMAT})")
+    check(settings, _SHAPE, str(folder / _SETTINGS))
     return settings
 
 

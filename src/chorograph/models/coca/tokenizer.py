@@ -15,10 +15,13 @@ from torch import Tensor
 
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import read_json, write_json
+from chorograph.ground.schema import check
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]", re.UNICODE)
 _FORMAT = "chorograph-words-1"
 _PAD, _UNKNOWN = 0, 1
+#: No text has more ids.
+_LONGEST = 65_536
 
 
 class Tokenizer(Protocol):
@@ -109,7 +112,12 @@ class WordTokenizer:
         content = read_json(path)
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise InputError(f"{path} is not a word tokenizer ({_FORMAT})")
-        return cls(tuple(map(str, content["words"])), int(content["context_length"]))
+        check(content, {"words": [str], "context_length": int}, str(path))
+        if not 3 <= content["context_length"] <= _LONGEST:
+            raise InputError(
+                f"{path}: context_length must lie between 3 and {_LONGEST}, not {content['context_length']}"
+            )
+        return cls(tuple(content["words"]), content["context_length"])
 
 
 def split_words(text: str) -> list[str]:

@@ -13,17 +13,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from chorograph.ground.errors import InputError, UnknownNameError
-from chorograph.ground.files import read_json
+from chorograph.ground.files import naming_damage, read_json
+from chorograph.models.described import read_described
 from chorograph.models.weights import read_weights, weights_digest
 
 if TYPE_CHECKING:
     from chorograph.models.encoders.protocols import ImageEncoder
 
 ALIGNED_FORMAT = "chorograph-aligned-1"
+_SHAPE = {"tower": str, "size": int, "width": int}
+_WIDEST = 65_536
 _BATCH = 64
 
 
@@ -121,14 +123,16 @@ class AlignedEncoder:
 
 def load_aligned(folder: Path, base: ImageEncoder | None = None) -> AlignedEncoder:
     """Load what `graph align` wrote; `base` is the encoder whose vectors the tower stands on, if it does."""
-    said = read_json(folder / "config.json")
-    if not isinstance(said, dict) or said.get("format") != ALIGNED_FORMAT:
-        raise InputError(f"{folder} was not written by `chorograph graph align`")
-    weights = load_file(folder / "model.safetensors")
-    on_vectors = str(said["tower"]).startswith("vectors:")
-    tower = VectorTower(len(weights["mean"]), int(said["width"])) if on_vectors else PixelTower(str(said["tower"]))
-    tower.load_state_dict(weights)
-    return AlignedEncoder(f"knowcl:{folder}", tower.eval(), int(said["width"]), int(said["size"]), base)
+    path = folder / "config.json"
+    said = read_described(path, ALIGNED_FORMAT, "what `chorograph graph align` writes", _SHAPE)
+    if not (1 <= said["width"] <= _WIDEST and 1 <= said["size"] <= _WIDEST):
+        raise InputError(f"{path}: width and size must lie between 1 and {_WIDEST}")
+    weights = read_weights(folder / "model.safetensors")
+    with naming_damage(path, "the description of a tower", "run `chorograph graph align` again"):
+        on_vectors = said["tower"].startswith("vectors:")
+        tower = VectorTower(len(weights["mean"]), said["width"]) if on_vectors else PixelTower(said["tower"])
+        tower.load_state_dict(weights)
+    return AlignedEncoder(f"knowcl:{folder}", tower.eval(), said["width"], said["size"], base)
 
 
 def stands_on(folder: Path) -> str | None:

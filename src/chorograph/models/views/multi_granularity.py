@@ -7,22 +7,26 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import atomic_path, read_json, write_json
+from chorograph.ground.files import atomic_path, check_regular, naming_damage, write_json
 from chorograph.models.coca.tokenizer import Tokenizer, WordTokenizer
 from chorograph.models.coca.towers import PAD, TextFeatures, build, encode_text, trim
+from chorograph.models.described import PREPROCESSING, check_architecture, read_described, shipped_tokenizer
 from chorograph.models.encoders.open_clip import ImageTextModel
 from chorograph.models.preprocessing import Preprocessing
 from chorograph.models.views.multi_view import Fusion, MultiView, token_loss
 from chorograph.models.weights import apply_weights, read_weights
 
 FORMAT = "chorograph-views-1"
+_SHAPE = {
+    "architecture": str, "model": {str: object}, "preprocessing": PREPROCESSING, "fusion": str, "location_hidden": int,
+    "tokenizer?": {"words": [str], "context_length": int},
+}  # fmt: skip
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
 
 
@@ -102,23 +106,20 @@ def save_towers(
 
 def load_towers(folder: Path) -> tuple[ImageTextModel, MultiGranularity]:
     """Load what `save_towers` wrote; `InputError` naming the file where it is damaged or something else."""
-    path = folder / _CONFIG
-    said = read_json(path)
-    if not isinstance(said, dict) or said.get("format") != FORMAT:
-        raise InputError(f"{path} was not written by `chorograph pretrain-views`")
-    try:
-        name, words = str(said["architecture"]), said["tokenizer"]
-        tokenizer: Tokenizer = (
-            open_clip.get_tokenizer(name)
-            if words is None
-            else WordTokenizer(tuple(words["words"]), int(words["context_length"]))
-        )
+    path, weights = folder / _CONFIG, folder / _WEIGHTS
+    said = read_described(path, FORMAT, "what `chorograph pretrain-views` writes", _SHAPE)
+    check_regular(weights)
+    check_architecture(said["model"], path, weights.stat().st_size)
+    name, words = said["architecture"], said.get("tokenizer")
+    tokenizer: Tokenizer = (
+        shipped_tokenizer(name, path)
+        if words is None
+        else WordTokenizer(tuple(words["words"]), words["context_length"])
+    )
+    with naming_damage(path, "the description of towers", "train them again, or get the file again"):
         preprocessing = Preprocessing.of(said["preprocessing"])
         loaded = ImageTextModel(name, said["model"], build(said["model"], 0), preprocessing, tokenizer)
-        model = MultiGranularity(loaded, said["fusion"], int(said["location_hidden"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} does not describe towers: {error!r}") from error
-    weights = folder / _WEIGHTS
+        model = MultiGranularity(loaded, said["fusion"], said["location_hidden"])
     apply_weights(model, read_weights(weights), str(weights))
     return loaded, model
 
