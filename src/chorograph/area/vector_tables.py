@@ -83,5 +83,6 @@ def _check(found: VectorTable, path: Path, key: str) -> None:
         raise AreaError(f"{path}: {key} {ids[twice].iloc[0]!r} stands twice ({row_list(twice)})")
     if not found.vectors.shape[1]:
         raise AreaError(f"{path}: its vectors have no numbers")
-    if (endless := ~np.isfinite(found.vectors).all(1)).any():
+    endless: Any = ~np.isfinite(found.vectors).all(axis=1)
+    if endless.any():
         raise AreaError(f"{path}: embedding is not finite in {row_list(endless)}; make it again")
