@@ -12,13 +12,19 @@ INSTALL = $(call PINS,$(1)) > .venv/pins.txt \
 	&& $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable . \
 	&& touch $(2)
 
-.PHONY: demo test lint pins clean
+.PHONY: demo test drills lint pins clean
 
 demo: .venv/demo.done  ## the whole line on a synthetic city, ending in a report
 	$(BIN)/chorograph demo --out demo
 
 test: .venv/all.done  ## every test; those that need a browser skip, with a count, where there is none
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+drills: .venv/all.done  ## every drill: 10,000 mutated inputs, kills, outputs, memory (hours; root for full disks)
+	CHOROGRAPH_DRILLS=10000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/drills
+	$(BIN)/python tests/drills/programs/kill.py --exe $(BIN)/chorograph --strict
+	$(BIN)/python tests/drills/programs/output.py --exe $(BIN)/chorograph
+	$(BIN)/python tests/drills/programs/memory.py --exe $(BIN)/chorograph
 
 lint: .venv/all.done  ## ruff and mypy
 	$(BIN)/ruff check .

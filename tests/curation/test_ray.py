@@ -90,3 +90,21 @@ def test_ray_gives_what_one_machine_gives(
         assert not (tmp_path / "killed" / "corpus").exists()
         assert on_ray("", "killed") == {"workers": 2, "killed": 0, "failed": ""}
     assert content(tmp_path / "killed") == content(tmp_path / "native")
+
+
+def test_a_ray_that_does_not_start_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    from chorograph.curation.run.engine import engine
+    from chorograph.ground.errors import InputError
+
+    def failing(**settings: object) -> None:
+        raise Exception("The current node timed out during startup.\n\nThis could happen because the raylet failed")
+
+    monkeypatch.setattr(ray, "init", failing)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(
+        InputError, match=r"^Ray does not start here: The current node timed out during startup"
+    ) as said:
+        engine("ray").__enter__()
+    assert "\n" not in str(said.value)

@@ -127,7 +127,7 @@ def _run_all() -> None:
                 torch.save(found, Path(sys.argv[1]) / f"{number}.pt")
 
 
-def _torchrun(*command: str, timeout: float = 120) -> None:
+def _torchrun(*command: str, timeout: float = 3600) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(_HERE)}
     process = subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *command],

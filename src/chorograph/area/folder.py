@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -100,7 +101,7 @@ class Area:
     def regions(self) -> gpd.GeoDataFrame:
         """The regions: region_id, name, group, geometry (EPSG:4326)."""
         path = self.table_path("regions")
-        if not path.exists():
+        if not os.path.lexists(path):
             return gpd.GeoDataFrame(empty(get_table("regions")), geometry="geometry", crs=CRS)
         return read_regions(path)
 
@@ -136,7 +137,7 @@ class Area:
 
     def has(self, table: str) -> bool:
         """Whether the folder holds `table`."""
-        return self.table_path(table).is_file()
+        return os.path.lexists(self.table_path(table))
 
     def table_path(self, table: str) -> Path:
         """Return where `table` lies, whether or not it is there."""
@@ -159,7 +160,7 @@ class Area:
             regions: pd.DataFrame = self.regions
             return regions
         path = self.table_path(table)
-        return read_parquet(path, table) if path.exists() else empty(get_table(table))
+        return read_parquet(path, table) if os.path.lexists(path) else empty(get_table(table))
 
     def write(self, table: str, frame: pd.DataFrame) -> Path:
         """Check `frame` against the rules of `table` and write it atomically; returns where."""

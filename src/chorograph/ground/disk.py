@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chorograph.ground.errors import ChorographError, OutputError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SAYS = {
     errno.EROFS: "lies on a read-only file system",
     errno.EACCES: "may not be written (no permission)",
@@ -21,7 +21,8 @@ _SAYS = {
     errno.ELOOP: "is a link that leads to itself",
 }
 #: How libraries say it that hide the number of the error.
-_WORDS = ("no space left", "os error 28", "disk quota exceeded", "os error 122", "disk full")
+#: numpy's has neither number nor name: "400000 requested and 75744 written".
+_WORDS = ("no space left", "requested and ", "os error 28", "disk quota exceeded", "os error 122", "disk full")
 #: A disk with less than this left, in bytes, is why a writer failed, whatever the writer says.
 _NOTHING = 64 * 1024
 
@@ -79,7 +80,8 @@ def _of_disk(error: BaseException, place: Path) -> OutputError | None:
     if full or (free is not None and free < _NOTHING and not isinstance(error, OSError)):
         held = "" if free is None else f": {_size(free)} of {_size(total)} are free"
         return OutputError(
-            f"{place} cannot be written, the disk is full{held}; make room or choose another place, and run it again"
+            f"{place} cannot be written, the disk or your share of it is full{held}; make room or choose another "
+            "place, and run it again"
         )
     if errno.EROFS in numbers:
         return OutputError(f"{place} {_SAYS[errno.EROFS]}; choose another place")

@@ -208,7 +208,7 @@ def read_scores(content: object, where: str) -> dict[str, Scores]:
         if not blocks:
             raise ValueError("it holds no indicator")
         return {str(name): Scores.of(block) for name, block in blocks.items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise InputError(
             f"{where} does not hold the scores of a run: {what}; run `chorograph predict` again"

@@ -17,6 +17,8 @@ from chorograph.ground.errors import ChorographError, InputError, MissingExtraEr
 _SILENT = {"DO_NOT_TRACK": "1", "DAFT_ANALYTICS_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 #: Seconds that a cluster's address has to answer at all.
 _ANSWER_S = 10.0
+#: Seconds that Ray's own processes may take to start.
+_START_S = "600"
 
 
 def daft() -> Any:
@@ -48,6 +50,9 @@ def engine(name: str, ray_address: str | None = None) -> Iterator[None]:
         _check_address(ray_address)
     # Ray asks for a token by default; a cluster that wants one is told by the user's environment.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    # A busy machine takes longer than Ray waits for its own processes.
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", _START_S)
+    os.environ.setdefault("RAY_gcs_server_request_timeout_seconds", _START_S)
     try:
         import ray
     except ImportError as error:
@@ -60,8 +65,12 @@ def engine(name: str, ray_address: str | None = None) -> Iterator[None]:
             settings.update(num_cpus=os.cpu_count(), include_dashboard=False)
         try:
             ray.init(**settings)
-        except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
-            raise InputError(f"no Ray cluster at {ray_address or 'this machine'}: {error}") from error
+        except Exception as error:  # Ray raises whatever its parts did
+            said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise InputError(
+                f"Ray does not start {'here' if ray_address is None else f'from {ray_address}'}: {said}; try again "
+                "when the machine is less busy, give --ray-address, or use --engine native"
+            ) from error
     try:
         _choose(lambda: module.set_runner_ray(noop_if_initialized=True), "ray")
         yield

@@ -1,0 +1,209 @@
+"""The small inputs that drills run on: made once, by the command under test, in `work/base`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from common import Box
+from PIL import Image
+
+
+def must(box: Box, args: list[str], cwd: Path, timeout_s: float = 900) -> None:
+    """Run a command that has to succeed."""
+    ended = box.run(args, cwd, timeout_s=timeout_s)
+    if ended.code:
+        raise SystemExit(f"making inputs: {' '.join(map(str, args))} failed ({ended.code}): {ended.err[-2000:]}")
+
+
+def king_county(data: Path, to: Path, tracts: int = 40, tiles: int = 1) -> Path:
+    """Write a subset of King County's files: labelled tracts spread over the county, a few tiles each."""
+    if (to / "done").exists():
+        return to
+    shutil.rmtree(to, ignore_errors=True)
+    (to / "tiles").mkdir(parents=True)
+    source = data / "king-county"
+    rows = list(csv.DictReader((source / "tiles.csv").open()))
+    by_tract: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in rows:
+        by_tract[row["geoid"]].append(row)
+    labelled = [row["geoid"] for row in csv.DictReader((source / "indicators.csv").open()) if row["geoid"] in by_tract]
+    kept = sorted(np.random.default_rng(0).permutation(sorted(labelled))[:tracts].tolist())
+    unlabelled = sorted(set(by_tract) - set(labelled))[:4]
+    names = {*kept, *unlabelled}
+    with (to / "tiles.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        for tract in sorted(names):
+            for row in by_tract[tract][:tiles]:
+                writer.writerow(row)
+                name = row["tile"] if row["tile"].endswith(".jpg") else row["tile"] + ".jpg"
+                shutil.copy2(source / "tiles" / name, to / "tiles" / name)
+    for name in ("indicators.csv", "poi_counts.csv"):
+        frame = pd.read_csv(source / name, dtype=str)
+        frame[frame["geoid"].isin(names)].to_csv(to / name, index=False)
+    regions = json.loads((source / "tracts.geojson").read_text())
+    regions["features"] = [f for f in regions["features"] if str(f["properties"]["geoid"]) in names]
+    (to / "tracts.geojson").write_text(json.dumps(regions))
+    with (to / "triples.tsv").open("w") as file:
+        for line in (source / "triples.tsv").open():
+            head, _, tail = line.rstrip("\n").split("\t")
+            regional = [entity for entity in (head, tail) if entity.rpartition(":")[2] in by_tract]
+            if all(entity.rpartition(":")[2] in names for entity in regional):
+                file.write(line)
+    (to / "done").touch()
+    return to
+
+
+def kc_build(kc: Path, out: str) -> list[str]:
+    """Return the arguments of `area build` on the subset."""
+    return [
+        "area", "build", "--tiles", str(kc / "tiles"), "--tiles-table", str(kc / "tiles.csv"),
+        "--regions", str(kc / "tracts.geojson"), "--region-id", "geoid", "--indicators", str(kc / "indicators.csv"),
+        "--triples", str(kc / "triples.tsv"), "--poi", str(kc / "poi_counts.csv"), "--out", out,
+    ]  # fmt: skip
+
+
+def city(box: Box, base: Path) -> Path:
+    """Return a small synthetic city with vectors, graph vectors: everything that later stages read."""
+    to = base / "city"
+    if not (base / "city.done").exists():
+        shutil.rmtree(to, ignore_errors=True)
+        must(box, ["area", "synthetic", str(to), "--regions", "40", "--tiles-per-region", "1",
+                   "--street-views-per-region", "1"], base)  # fmt: skip
+        must(box, ["embed", str(to), "--model", "colour"], base)
+        (base / "city.done").touch()
+    return to
+
+
+def kc_area(box: Box, data: Path, base: Path) -> Path:
+    """Return an area of King County's subset, with vectors of its tiles and of its graph."""
+    to = base / "kc-area"
+    if not (base / "kc-area.done").exists():
+        shutil.rmtree(to, ignore_errors=True)
+        must(box, kc_build(king_county(data, base / "kc", tracts=40, tiles=1), str(to)), base)
+        must(box, ["embed", str(to), "--model", "colour"], base)
+        must(box, ["graph", "embed", str(to), "--epochs", "1", "--dim", "8", "--name", "small"], base)
+        (base / "kc-area.done").touch()
+    return to
+
+
+def checkpoint(box: Box, base: Path) -> Path:
+    """Return a small CoCa that was trained on the city."""
+    to = base / "coca"
+    if not (base / "coca.done").exists():
+        shutil.rmtree(to, ignore_errors=True)
+        must(box, ["pretrain", str(city(box, base)), "--out", str(to), "--epochs", "1", "--device", "cpu"], base)
+        (base / "coca.done").touch()
+    return to
+
+
+def corpus(box: Box, base: Path) -> Path:
+    """Return the city's images and captions in shards."""
+    to = base / "corpus"
+    if not (base / "corpus.done").exists():
+        shutil.rmtree(to, ignore_errors=True)
+        must(box, ["area", "pack", str(city(box, base)), "--out", str(to), "--shard-samples", "20"], base)
+        (base / "corpus.done").touch()
+    return to
+
+
+def run_folder(box: Box, base: Path) -> Path:
+    """Return a run of `predict` on the city."""
+    to = base / "run"
+    if not (base / "run.done").exists():
+        shutil.rmtree(to, ignore_errors=True)
+        must(box, ["predict", str(city(box, base)), "--embeddings", "colour", "--indicator", indicator(base),
+                   "--probe", "ridge", "--folds", "3", "--block-m", "1000", "--out", str(to)], base)  # fmt: skip
+        (base / "run.done").touch()
+    return to
+
+
+def indicator(base: Path) -> str:
+    """Return the first indicator of the city."""
+    names = pq.read_table(base / "city" / "indicators.parquet", columns=["indicator"])["indicator"].to_pylist()
+    return sorted(Counter(names))[0]
+
+
+def rsicd(data: Path, to: Path, number: int = 40) -> Path:
+    """Write some images of RSICD with their captions."""
+    if (to / "done").exists():
+        return to
+    shutil.rmtree(to, ignore_errors=True)
+    (to / "images").mkdir(parents=True)
+    records = json.loads((data / "rsicd" / "captions.json").read_text())
+    some = [records[i] for i in np.linspace(0, len(records) - 1, number).astype(int)]
+    (to / "captions.json").write_text(json.dumps(some))
+    for record in some:
+        name = Path(record["image"]).name
+        found = next((data / "rsicd").rglob(name))
+        shutil.copy2(found, to / "images" / name)
+    (to / "done").touch()
+    return to
+
+
+def scene(data: Path, to: Path, side: int = 512) -> Path:
+    """Write a large image: tiles of King County side by side."""
+    if not to.exists():
+        names = sorted((data / "king-county" / "tiles").iterdir())[: (side // 256) ** 2]
+        picture = Image.new("RGB", (side, side))
+        for place, name in enumerate(names):
+            picture.paste(
+                Image.open(name).resize((256, 256)), (place % (side // 256) * 256, place // (side // 256) * 256)
+            )
+        picture.save(to)
+    return to
+
+
+def web(data: Path, to: Path, number: int = 120) -> Path:
+    """Write the files of a small web: images to serve, and a table of pairs without its port (`{PORT}`)."""
+    if (to / "done").exists():
+        return to
+    shutil.rmtree(to, ignore_errors=True)
+    (to / "files").mkdir(parents=True)
+    tiles = sorted((data / "king-county" / "tiles").iterdir())[:number]
+    rows = []
+    for place, tile in enumerate(tiles):
+        shutil.copy2(tile, to / "files" / f"{place}.jpg")
+        rows.append(
+            {
+                "TEXT": f"an aerial photograph of street number {place} with houses",
+                "URL": f"http://127.0.0.1:{{PORT}}/{place}.jpg",
+            }
+        )
+    (to / "rows.json").write_text(json.dumps(rows))
+    (to / "done").touch()
+    return to
+
+
+def web_table(folder: Path, port: int, group: int = 15) -> Path:
+    """Write the pairs of a web that is served at `port`, in small row groups."""
+    rows = json.loads((folder / "rows.json").read_text())
+    path = folder / "pairs.parquet"
+    table = pa.table(
+        {
+            "TEXT": [row["TEXT"] for row in rows],
+            "URL": [row["URL"].replace("{PORT}", str(port)) for row in rows],
+        }
+    )
+    pq.write_table(table, path, row_group_size=group)
+    return path
+
+
+RECIPE = """\
+title: Drill
+columns: {caption: TEXT, url: URL}
+steps:
+  - keywords: {patterns: [aerial]}
+  - fetch: {allow: [127.0.0.0/8], connections: 4, per_host: 4, host_pause_s: 0.01, robots: false, wait_s: 0.1}
+  - valid_images: {min_side: 32}
+  - hash_duplicates: {distance: 4}
+output: {name: drill}
+"""

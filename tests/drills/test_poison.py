@@ -1,0 +1,321 @@
+"""Poison at the door: files that an enemy wrote, or a hand edited, end in an error of ours, never in a traceback.
+
+A dozen mutations of every file in `make test`; CHOROGRAPH_DRILLS=10000 (as `make drills` sets it) tries that many in
+all. Every door either takes a file or says what is wrong in it; anything else, a hang among it, fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pyogrio
+import pytest
+import tomli_w
+import torch
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mutations import KINDS, contents, damaged, put, tables, write_json, write_table
+
+from chorograph.area.check import check_area
+from chorograph.area.embeddings import Embeddings
+from chorograph.area.folder import Area
+from chorograph.area.local_files import features_source, offline
+from chorograph.curation.run.plan import read_plan
+from chorograph.curation.steps.detector import Detector, read_detector, write_detector
+from chorograph.ground.errors import ChorographError
+from chorograph.ground.settings import configure
+from chorograph.ground.stage import read_manifest, run_stage, silent
+from chorograph.models.checkpoint import load_checkpoint, save_checkpoint
+from chorograph.models.coca.tokenizer import WordTokenizer
+from chorograph.models.coca.towers import build
+from chorograph.models.encoders.open_clip import ImageTextModel
+from chorograph.models.preprocessing import Preprocessing
+from chorograph.recipe.run import read_recipe
+from chorograph.reporting.run import read_run
+from chorograph.verbs.table import get_verb
+
+#: All inputs of a whole run, and the seconds after which a door hangs.
+_ALL = int(os.environ.get("CHOROGRAPH_DRILLS", "0"))
+_HANGS_S = 120
+_TABLES = ("regions", "images", "captions", "indicators", "poi_counts", "triples", "entities")
+_CURATE = """\
+title: Drill
+columns: {caption: TEXT, url: URL}
+steps:
+  - keywords: {patterns: [aerial]}
+  - fetch: {allow: [127.0.0.0/8], connections: 4, robots: false}
+  - valid_images: {min_side: 32}
+  - hash_duplicates: {distance: 4}
+output: {name: drill}
+"""
+_RECIPE = """\
+title: Mini
+arguments: {seed: a number}
+stages:
+  - area synthetic: {out: '{out}/city', regions: 30, seed: '{seed}'}
+  - embed: {area: '{out}/city', model: colour}
+expects:
+  - {run: '{out}/run', metric: r2, value: 0.5, source: nobody}
+"""
+
+
+@dataclass(frozen=True)
+class Door:
+    """A file of a folder, and what reads it."""
+
+    name: str
+    file: str
+    read: Callable[[Path], Any]
+
+
+def _check(folder: Path) -> None:
+    check_area(Area.open(folder), open_images=False)
+
+
+def _stage(folder: Path) -> None:
+    """A manifest that vouches for nothing lets the stage be done again."""
+    run_stage("drill", manifest=folder / "manifest.json", config={}, inputs=[], work=lambda ledger: None)
+
+
+def _feature(folder: Path) -> None:
+    with offline():
+        source = features_source(folder / "a.geojson")
+        try:
+            pyogrio.read_dataframe(source)
+        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, RuntimeError) as error:
+            raise ChorographError(str(error)) from error  # as the readers of own files do
+
+
+_DOORS = (
+    Door("area", "area/area.toml", lambda f: Area.open(f / "area")),
+    *(Door(name, f"area/{name}.parquet", lambda f, n=name: Area.open(f / "area").read(n)) for name in _TABLES),  # type: ignore[misc]
+    Door("check images", "area/images.parquet", lambda f: _check(f / "area")),
+    Door("check entities", "area/entities.parquet", lambda f: _check(f / "area")),
+    Door("split", "area/splits/s.parquet", lambda f: Area.open(f / "area").split("s")),
+    Door("embeddings", "area/embeddings/e.parquet", lambda f: Embeddings.read(f / "area/embeddings/e.parquet")),
+    Door("run manifest", "run/manifest.json", lambda f: (read_manifest(f / "run/manifest.json"), read_run(f / "run"))),
+    Door("stage manifest", "manifest.json", _stage),
+    Door("scores", "run/scores.json", lambda f: read_run(f / "run")),
+    Door("predictions", "run/predictions.parquet", lambda f: read_run(f / "run")),
+    Door("recipe", "recipe.yaml", lambda f: read_recipe(f / "recipe.yaml", {"seed": "1"}, f / "out")),
+    Door("curate recipe", "curate.yaml", lambda f: read_plan(f / "curate.yaml")),
+    Door("checkpoint", "model/config.json", lambda f: load_checkpoint(f / "model")),
+    Door("tokenizer", "model/tokenizer.json", lambda f: load_checkpoint(f / "model")),
+    Door("weights", "model/model.safetensors", lambda f: load_checkpoint(f / "model")),
+    Door("detector", "detector/detector.json", lambda f: read_detector(f / "detector")),
+    Door("detector numbers", "detector/detector.npz", lambda f: read_detector(f / "detector")),
+    Door("features", "a.geojson", _feature),
+)
+
+
+@cache
+def _good() -> Path:
+    """Return a folder of good files, made once."""
+    folder = Path(mkdtemp(prefix="chorograph-poison-"))
+    city = {"out": folder / "area", "regions": 24, "tiles_per_region": 1, "street_views_per_region": 0}
+    _run("area synthetic", city)
+    area = Area.open(folder / "area")
+    ids = area.images["image_id"].to_numpy(object)
+    vectors = np.random.default_rng(0).normal(size=(len(ids), 4)).astype(np.float32)
+    Embeddings("e", "f", ids, area.images["sha256"].to_numpy(object), vectors).write(area.embeddings_path("e"))
+    frame = area.regions[["region_id"]].assign(role="train", fold=0)
+    area.write_split("s", frame)
+    indicator = str(area.indicators["indicator"].iloc[0])
+    asked = {
+        "area": folder / "area",
+        "embeddings": "e",
+        "indicator": indicator,
+        "probe": "ridge",
+        "folds": 3,
+        "block_m": 1000,
+    }
+    _run("predict", {**asked, "out": folder / "run"})
+    _stage(folder)
+    (folder / "recipe.yaml").write_text(_RECIPE)
+    (folder / "curate.yaml").write_text(_CURATE)
+    _model(folder / "model")
+    numbers = np.ones(4)
+    write_detector(folder / "detector", Detector("colour", "f", numbers, numbers, numbers, 0.5), {})
+    feature = {"type": "Feature", "properties": {"a": 1}, "geometry": {"type": "Point", "coordinates": [1.0, 2.0]}}
+    write_json(folder / "a.geojson", {"type": "FeatureCollection", "features": [feature, feature]})
+    return folder
+
+
+def _run(name: str, values: dict[str, Any]) -> None:
+    verb = get_verb(name)
+    verb(configure(verb.settings, values), silent)
+
+
+def _model(folder: Path) -> None:
+    tokenizer = WordTokenizer(("a", "b"), 16)
+    text = {"context_length": 16, "vocab_size": tokenizer.vocab_size, "width": 16, "heads": 2, "layers": 1}
+    vision = {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16}
+    config = {"embed_dim": 8, "vision_cfg": vision, "text_cfg": text}
+    preprocessing = Preprocessing((32, 32), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    loaded = ImageTextModel("tiny", config, build(config, 0), preprocessing, tokenizer)
+    save_checkpoint(folder, loaded, facts={"seed": 0}, card="", history=[])
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    def late(number: int, frame: Any) -> None:
+        raise AssertionError(f"a door did not answer in {_HANGS_S} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(_HANGS_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _knock(door: Door, folder: Path) -> str:
+    """Read through a door; returns what it says, empty where it takes the file."""
+    with _in_time():
+        try:
+            door.read(folder)
+        except ChorographError as error:
+            assert str(error).strip()
+            return str(error)
+    return ""
+
+
+@st.composite
+def _poisons(draw: st.DrawFn, file: str) -> Callable[[Path], bool]:
+    """Draw something that puts a mutated file in place; it returns false where that is not possible."""
+    good = _good() / file
+    if draw(st.integers(0, 3)) == 0:
+        data = draw(damaged(good.read_bytes()))
+        return lambda path: bool(path.write_bytes(data)) or True
+    match good.suffix:
+        case ".json" | ".geojson":
+            content = draw(contents(json.loads(good.read_text())))
+            return lambda path: write_json(path, content) is None
+        case ".toml":
+            said = draw(contents(tomllib.loads(good.read_text())))
+            return lambda path: _written(path, tomli_w.dumps, said)
+        case ".yaml":
+            plan = draw(contents(yaml.safe_load(good.read_text())))
+            return lambda path: _written(path, yaml.safe_dump, plan)
+        case ".parquet":
+            table = draw(tables(pq.read_table(good)))
+            return lambda path: write_table(path, table)
+    data = draw(damaged(good.read_bytes()))
+    return lambda path: bool(path.write_bytes(data)) or True
+
+
+def _written(path: Path, dumps: Callable[[Any], str], content: Any) -> bool:
+    try:
+        path.write_text(dumps(content), encoding="utf-8")
+    except (TypeError, ValueError, AttributeError, RecursionError, yaml.YAMLError):
+        return False
+    return True
+
+
+@contextmanager
+def _restored(path: Path) -> Iterator[None]:
+    """Let a file of the good folder be changed, and put it back."""
+    kept = path.with_name(f"{path.name}.kept")
+    shutil.copy2(path, kept)
+    try:
+        yield
+    finally:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+        kept.rename(path)
+
+
+@pytest.mark.parametrize("door", _DOORS, ids=lambda door: door.name)
+def test_mutated_files_are_refused_by_name(door: Door) -> None:
+    path = _good() / door.file
+    assert _knock(door, _good()) == ""
+    tried = 0
+
+    @settings(
+        max_examples=max(12, _ALL // len(_DOORS)), deadline=None, database=None, derandomize=not _ALL,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(_poisons(door.file))
+    def poison(write: Callable[[Path], bool]) -> None:
+        nonlocal tried
+        with _restored(path):
+            if write(path):
+                _knock(door, _good())
+                tried += 1
+
+    poison()
+    print(f"{door.name}: {tried} mutated inputs")
+    assert tried
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("door", _DOORS, ids=lambda door: door.name)
+def test_what_is_no_file_is_named(door: Door, kind: str) -> None:
+    path = _good() / door.file
+    with _restored(path):
+        put(kind, path)
+        said = _knock(door, _good())
+    assert said or door.name == "stage manifest"
+
+
+def test_a_hub_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tower or a tokenizer of a hub in a checkpoint's configuration is an error that names the file."""
+    path = _good() / "model/config.json"
+    asked: list[str] = []
+    monkeypatch.setattr("huggingface_hub.file_download.hf_hub_download", lambda *a, **k: asked.append("hub"))
+    config = json.loads(path.read_text())
+    tower = {
+        **config,
+        "model": {**config["model"], "text_cfg": {**config["model"]["text_cfg"], "hf_model_name": "roberta-base"}},
+    }
+    for changed in (
+        tower,
+        {**config, "tokenizer": "open_clip:hf-hub:some/model"},
+        {**config, "tokenizer": "xlm-roberta-base-ViT-B-32"},
+    ):
+        with _restored(path):
+            write_json(path, changed)
+            with pytest.raises(ChorographError, match=r"config\.json.* hub"):
+                load_checkpoint(_good() / "model")
+    assert asked == []
+
+
+def test_a_model_larger_than_its_weights_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _good() / "model/config.json"
+    config = json.loads(path.read_text())
+    config["model"]["text_cfg"]["width"] = 8192
+    config["model"]["text_cfg"]["layers"] = 400
+    monkeypatch.setattr(torch, "empty", lambda *a, **k: pytest.fail("it is being built"))
+    with _restored(path):
+        write_json(path, config)
+        with pytest.raises(ChorographError, match="describes a model of more than"):
+            load_checkpoint(_good() / "model")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: &a [x]\nsteps: [*a]\n", "line 2.*aliases|aliases.*line 2"),
+        ("steps: []\nsteps: []\n", "'steps' stands twice"),
+        ("steps: [" * 200, "cannot be read as a recipe|nested"),
+        ("steps: !!python/object/apply:os.system [echo]\n", "cannot be read as a recipe"),
+    ],
+)
+def test_yaml_is_plain(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(ChorographError, match=rf"(?s)r\.yaml.*({says})"):
+        read_plan(tmp_path / "r.yaml")
