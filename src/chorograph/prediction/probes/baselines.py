@@ -41,11 +41,12 @@ class SteadyForest(RandomForestRegressor):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the mean of the trees for X (n, d)."""
-        threads, self.n_jobs = self.n_jobs, 1
+        threads = self.get_params()["n_jobs"]
+        self.set_params(n_jobs=1)
         try:
             predicted: NDArray[np.float64] = super().predict(X)
         finally:
-            self.n_jobs = threads
+            self.set_params(n_jobs=threads)
         return predicted
 
 
