@@ -17,8 +17,6 @@ import pytest
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
-import numpy as np
-import pyarrow as pa, pyarrow.parquet as pq
 from chorograph.ground.drafts import atomic_folder
 from chorograph.ground.files import atomic_path, write_json
 from chorograph.ground.stage import make_folder, run_stage

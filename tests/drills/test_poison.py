@@ -36,7 +36,7 @@ from chorograph.area.folder import Area
 from chorograph.area.local_files import features_source, offline
 from chorograph.curation.run.plan import read_plan
 from chorograph.curation.steps.detector import Detector, read_detector, write_detector
-from chorograph.ground.errors import ChorographError
+from chorograph.ground.errors import AreaError, ChorographError
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import read_manifest, run_stage, silent
 from chorograph.models.checkpoint import load_checkpoint, save_checkpoint
@@ -83,7 +83,8 @@ class Door:
 
 
 def _check(folder: Path) -> None:
-    check_area(Area.open(folder), open_images=False)
+    if problems := check_area(Area.open(folder), open_images=False):
+        raise AreaError("; ".join(problems))
 
 
 def _stage(folder: Path) -> None:

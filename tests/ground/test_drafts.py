@@ -128,11 +128,29 @@ def test_links_are_written_through(tmp_path: Path, there: bool) -> None:
     (tmp_path / "link").symlink_to(real)
     with atomic_folder(tmp_path / "link") as draft:
         (draft / "x").write_text("x")
-    (tmp_path / "file").symlink_to(real / "y")
-    with atomic_path(tmp_path / "file") as path:
+    with atomic_path(tmp_path / "link" / "y") as path:
         path.write_text("y")
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "file").is_symlink()
+    assert (tmp_path / "link").is_symlink()
     assert contents(real) == ["x", "y"]
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_and_never_followed(tmp_path: Path) -> None:
+    """Somebody's area may hold a link to a file of yours where a manifest would be."""
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    (tmp_path / "area").mkdir()
+    (tmp_path / "area" / "t.manifest.json").symlink_to(mine)
+    run_stage("t", manifest=tmp_path / "area" / "t.manifest.json", config={}, inputs=[], work=lambda _: None)
+    assert mine.read_text() == "mine"
+    assert not (tmp_path / "area" / "t.manifest.json").is_symlink()
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+    """A device or a pipe stays what it is: root could replace one by a file."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="pipe is no file"), atomic_path(tmp_path / "pipe"):
+        pass
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_long_name_is_no_hindrance(tmp_path: Path) -> None:

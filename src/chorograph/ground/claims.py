@@ -23,7 +23,7 @@ def claim(place: Path, stage: str) -> Iterator[None]:
     path = lock_path(place)
     handle = -1
     while handle < 0:
-        with needing(real(place)):
+        with needing(place):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         if not lock(handle, path):
@@ -45,7 +45,7 @@ def claim(place: Path, stage: str) -> Iterator[None]:
 
 def lock_path(place: Path) -> Path:
     """Return where the lock of a place lies while somebody claims it."""
-    place = real(place)
+    place = real(place.parent) / place.name  # a link in its own place is not followed: see `atomic_path`
     return home_of(place) / hidden_name(place, "lock")
 
 

@@ -43,13 +43,15 @@ _LONGEST = 255
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a draft's path beside `target`; it becomes `target` when the block ends well and vanishes otherwise.
 
-    A link is written through. Raises `OutputError` where the place cannot be written or the disk is full.
+    Linked folders are followed. A link in the place of the file itself is replaced and never followed: who made it may
+    have meant another file. Raises `OutputError` where the place cannot be written, is a folder, pipe or device, or
+    the disk is full.
     """
-    target = real(target)
+    target = real(target.parent) / target.name
     with needing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_dir():
-            raise IsADirectoryError(None, "is a folder, and a file is to be written there", str(target))
+        if target.exists() and not target.is_symlink() and not target.is_file():
+            raise OSError(None, "is no file, and one is to be written there", str(target))
         sweep(target.parent, target.name)
     with ExitStack() as stack:
         with needing(target):

@@ -84,7 +84,7 @@ def run_stage(
     changed) differs. Folders among the inputs count by the names, sizes and times of their files. Raises `OutputError`
     where another process is at the same work, or the place cannot be written.
     """
-    manifest = real(manifest)
+    manifest = real(manifest.parent) / manifest.name
 
     def make(asked: Mapping[str, Any]) -> dict[str, Any]:
         ledger, started = Ledger(), time.perf_counter()
