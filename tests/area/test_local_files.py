@@ -50,9 +50,9 @@ def _vrt(secret: Path) -> str:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("a.geojson", "VRT", "only points at other data"),
-        ("a.geojson", "  <!-- " + "x" * 3000 + " -->VRT", "only points at other data"),
-        ("a.gml", '<?xml version="1.0"?>\n<!-- -->\nVRT', "only points at other data"),
+        ("a.geojson", "VRT", "only points at other files"),
+        ("a.geojson", "  <!-- " + "x" * 3000 + " -->VRT", "only points at other files"),
+        ("a.gml", '<?xml version="1.0"?>\n<!-- -->\nVRT', "only points at other files"),
         ("a.json", '{"type": "gdal_streamed_alg", "command_line": "gdal vector pipeline read x"}', "only points"),
         ("a.json", '{"a": "' + "x" * 100_000 + '", "type": "gdal_streamed_alg"}', "only points"),
         ("a.xml", "<OGRWFSDataSource><URL>http://x</URL></OGRWFSDataSource>", "only points"),
@@ -87,7 +87,7 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_pointer_in_an_archive_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a.geojson", _vrt(tmp_path / "secret"))
-    with pytest.raises(InputError, match="only points at other data"):
+    with pytest.raises(InputError, match="only points at other files"):
         features_source(tmp_path / "a.zip")
 
 

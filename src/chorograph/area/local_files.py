@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chorograph.ground.errors import InputError
+from chorograph.ground.files import check_regular
 
 #: Drivers that a raster may be opened with: `rasterio.open(path, driver=RASTER_DRIVERS)`. None follows references.
 RASTER_DRIVERS = ["GTiff", "COG", "PNG", "JPEG", "JP2OpenJPEG", "WEBP", "BMP"]
@@ -69,6 +70,39 @@ def features_source(path: Path) -> str:
     return str(path.absolute())
 
 
+def refuse_pointers(path: Path) -> None:
+    """Raise `InputError` naming a file, or a member of an archive, that only makes GDAL read others.
+
+    For readers that take more kinds than `features_source` does. Folders are left to their driver.
+    """
+    if path.is_dir():
+        return
+    check_regular(path)
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if head.startswith(b"PK"):
+        _check_members(path)
+    elif head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n\x1e").startswith((b"<", b"{", b"[", b"!table")):
+        kind_of(head, str(path))
+        _check_whole(path)
+
+
+def _check_members(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_UNPACKED:
+                raise InputError(f"{path} unpacks to more than {MAX_UNPACKED // 1024**3} GB; unpack it yourself")
+            for member in archive.infolist():
+                with archive.open(member) as content:
+                    begin = content.read(_HEAD)
+                if begin.lstrip().startswith(b"<") and (b"VRT" in begin or b"DataSource>" in begin):
+                    raise InputError(f"{path}/{member.filename} only points at other files; give the file itself")
+                if any(mark in begin for mark in _POINTERS):
+                    raise InputError(f"{path}/{member.filename} only points at other files; give the file itself")
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+        raise InputError(f"{path} is no zip archive that can be read: {error}") from error
+
+
 @contextmanager
 def offline() -> Iterator[None]:
     """Let GDAL fetch nothing while features are read: reference systems and schemas by URL stay unread."""
@@ -97,7 +131,7 @@ def kind_of(head: bytes, name: str) -> str:
         if root in _ROOTS:
             return "XML"
         if "VRT" in root or "DataSource" in root or "GDAL" in root:
-            raise InputError(f"{name} only points at other data ({root}); give the file itself")
+            raise InputError(f"{name} only points at other files ({root}); give the file itself")
         raise InputError(f"{name} is XML of a kind that is not read here ({root})")
     raise InputError(
         f"{name} is no file of features that is read here: GeoJSON, GeoPackage, Shapefile (.shp), FlatGeobuf, "
@@ -110,7 +144,7 @@ def _check_whole(path: Path) -> None:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for mark in _POINTERS:
             if data.find(mark) >= 0:
-                raise InputError(f"{path} only points at other data ({mark.decode()}); give the file itself")
+                raise InputError(f"{path} only points at other files ({mark.decode()}); give the file itself")
         if data.find(_ENTITIES) >= 0:
             raise InputError(f"{path} declares entities, which are not expanded here; write them out")
 

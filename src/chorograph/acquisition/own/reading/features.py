@@ -13,6 +13,7 @@ import pandas as pd
 import pyogrio
 import shapely
 
+from chorograph.area.local_files import offline, refuse_pointers
 from chorograph.ground.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ _PARQUET = (".parquet", ".geoparquet", ".pq")
 #: Columns that hold geometries as text (WKT) in tables without any other.
 _WKT = ("wkt", "geometry", "the_geom", "geom", "shape")
 _IN_ARCHIVES = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".kml", ".gml")
-#: A file of these only points at others: nothing but the file given is read.
-_POINTERS = (b"<OGRVRTDataSource", b"<VRTDataset", b'"gdal_streamed_alg"', b'"type":"gdal')
 
 
 def read_features(
@@ -74,7 +73,7 @@ def _in_degrees(path: Path, frame: gpd.GeoDataFrame, crs: str | None) -> gpd.Geo
 def _open(path: Path, layer: str | None, encoding: str | None, kinds: tuple[str, ...], notes: list[str] | None) -> Any:
     if not path.exists():
         raise InputError(f"{path} does not exist")
-    _check_pointer(path)
+    refuse_pointers(path)
     try:
         if path.suffix.lower() in _PARQUET:
             return gpd.read_parquet(path)
@@ -83,7 +82,7 @@ def _open(path: Path, layer: str | None, encoding: str | None, kinds: tuple[str,
         chosen = layer if layer is not None else _only_layer(path, layers, kinds, notes)
         if chosen not in [name for name, _ in layers]:
             raise UnknownNameError.of(f"layer of {path}", str(chosen), [name for name, _ in layers])
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), offline():
             warnings.simplefilter("ignore")  # what is odd about the features is looked at afterwards
             return pyogrio.read_dataframe(source, layer=chosen, encoding=encoding)
     except (InputError, UnknownNameError):
@@ -112,17 +111,6 @@ def _source(path: Path, layer: str | None) -> tuple[str | Path, str | None]:
     if len(held) > 1 and len(named) != 1:
         raise InputError(f"{path} holds {len(held)} files of features: {', '.join(held)}; choose one with --layer STEM")
     return f"/vsizip/{path.resolve()}/{(named or held)[0]}", None if named else layer
-
-
-def _check_pointer(path: Path) -> None:
-    if path.is_dir():
-        return
-    if not path.is_file():
-        raise InputError(f"{path} is not a file")
-    with path.open("rb") as file:
-        begin = file.read(2048)
-    if any(mark in begin for mark in _POINTERS):
-        raise InputError(f"{path} is a virtual data set that points at other files; give the files themselves")
 
 
 def _only_layer(path: Path, layers: list[tuple[str, Any]], kinds: tuple[str, ...], notes: list[str] | None) -> str:
