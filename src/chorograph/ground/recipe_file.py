@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from chorograph.ground.errors import InputError, SettingError, UnknownNameError
 from chorograph.ground.files import read_text
 from chorograph.ground.schema import check, check_depth
