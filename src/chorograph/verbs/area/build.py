@@ -10,7 +10,7 @@ from typing import Any
 from chorograph.acquisition.own.own_settings import OwnFiles
 from chorograph.ground.files import read_json
 from chorograph.ground.settings import plain, setting
-from chorograph.ground.stage import Ledger, Outcome, Progress, make_folder
+from chorograph.ground.stage import Ledger, Outcome, Progress, make_folder, run_stage
 from chorograph.verbs.verb import Verb
 
 
