@@ -14,7 +14,7 @@ from shapely.geometry import Polygon, box
 from chorograph.acquisition.own.build import build_area
 from chorograph.area.check import check_area
 from chorograph.area.folder import Area
-from chorograph.ground.errors import ChorographError, InputError
+from chorograph.ground.errors import ChorographError, InputError, OutputError
 from chorograph.ground.stage import Ledger
 from chorograph.verbs.area.build import Settings
 
@@ -164,7 +164,7 @@ def test_a_full_disk_leaves_nothing(own: Settings, monkeypatch: pytest.MonkeyPat
         raise OSError(28, "No space left on device", str(self))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OutputError, match="is full: .* are free"):
         build_area(own, own.out, Ledger())
     assert not own.out.exists()
     assert not [path for path in own.out.parent.iterdir() if path.name.startswith(".area")]

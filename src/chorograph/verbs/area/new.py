@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chorograph.acquisition.own.own_settings import NewArea
 from chorograph.ground.settings import plain, setting
-from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.ground.stage import Ledger, Outcome, Progress, make_folder
 from chorograph.verbs.verb import Verb
 
 
@@ -26,14 +26,14 @@ def inputs(settings: Settings) -> list[Path]:
 def run(settings: Settings, progress: Progress) -> Outcome:
     """Make the area; its manifest lies within."""
 
-    def work(ledger: Ledger) -> None:
+    def work(ledger: Ledger, out: Path) -> None:
         from chorograph.acquisition.own.build import new_area
 
-        new_area(settings, settings.out, ledger)
+        new_area(settings, out, ledger)
 
-    return run_stage(
+    return make_folder(
         "area new",
-        manifest=settings.out / "manifest.json",
+        out=settings.out,
         config=plain(settings),
         inputs=inputs(settings),
         work=work,
