@@ -164,7 +164,7 @@ def test_a_full_disk_leaves_nothing(own: Settings, monkeypatch: pytest.MonkeyPat
         raise OSError(28, "No space left on device", str(self))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OutputError, match="is full: .* are free"):
+    with pytest.raises(OutputError, match=r"is full: .* are free"):
         build_area(own, own.out, Ledger())
     assert not own.out.exists()
     assert not [path for path in own.out.parent.iterdir() if path.name.startswith(".area")]
