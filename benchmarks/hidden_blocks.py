@@ -24,7 +24,7 @@ from chorograph.area.splits.matched import distances
 from chorograph.ground.stage import Ledger
 from chorograph.prediction.crossfit import cross_fit
 from chorograph.prediction.features import STANDARD, read_features
-from chorograph.prediction.intervals import conformal_intervals
+from chorograph.prediction.judging.intervals import conformal_intervals
 from chorograph.prediction.labels import Question, read_labels
 from chorograph.prediction.probes.registry import make_probe_maker
 

@@ -178,7 +178,8 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
 def test_a_large_room_has_sub_folders(room: Path) -> None:
     for folder in [room, *(path for path in room.rglob("*") if path.is_dir() and path.name != "__pycache__")]:
         files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
-        assert len(files) <= 20, f"{folder.relative_to(SOURCE)} holds {len(files)} files: give it sub-folders"
+        parted = any((inner / "__init__.py").exists() for inner in folder.iterdir() if inner.is_dir())
+        assert len(files) <= (20 if parted else 15), f"{folder.relative_to(SOURCE)} holds {len(files)} files: part it"
 
 
 @pytest.mark.parametrize("statement", ["import chorograph", "import chorograph.cli.app"])

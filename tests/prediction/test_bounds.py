@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chorograph.prediction.bounds import Bounds
+from chorograph.prediction.judging.bounds import Bounds
 
 
 @pytest.mark.parametrize(

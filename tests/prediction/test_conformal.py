@@ -10,7 +10,7 @@ from mapie.regression import ConformalizedQuantileRegressor, SplitConformalRegre
 from scipy.stats import norm
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from chorograph.prediction.intervals import METHODS, conformal_intervals, conformal_quantile, shift_weights
+from chorograph.prediction.judging.intervals import METHODS, conformal_intervals, conformal_quantile, shift_weights
 
 
 class _Column(RegressorMixin, BaseEstimator):

@@ -21,7 +21,7 @@ from chorograph.embedding.texts import embed_captions
 from chorograph.ground.errors import InputError, LeakError, UnknownNameError
 from chorograph.ground.stage import Ledger
 from chorograph.models.encoders.protocols import SEEN
-from chorograph.prediction.intervals import METHODS
+from chorograph.prediction.judging.intervals import METHODS
 from chorograph.prediction.labels import Question, read_labels
 from chorograph.prediction.profile import Prediction
 from chorograph.prediction.settings import PredictionSettings

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from chorograph.ground.files import read_json
+from chorograph.prediction.judging.scores import Scores
 from chorograph.prediction.profile import read_scores
-from chorograph.prediction.scores import Scores
 from chorograph.reporting.numbers import Quantity
 from chorograph.reporting.run import read_run
 from chorograph.reporting.wording import headline, indicator_title, interval_text, sorted_rows, split_text, verdict

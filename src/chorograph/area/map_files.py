@@ -39,24 +39,28 @@ class ColouredColumn:
     title: str
 
 
-def write_geopackage(path: Path, frame: gpd.GeoDataFrame, columns: Sequence[ColouredColumn]) -> Path:
+def write_geopackage(
+    path: Path, frame: gpd.GeoDataFrame, columns: Sequence[ColouredColumn], layer: str = LAYER
+) -> Path:
     """Write `frame` as a GeoPackage with a style for each of `columns`; QGIS shows the first when it is dropped in.
 
-    A frame without any geometry is written without styles: there is no map to colour.
+    A frame without any geometry is written without styles, and a column without any value has none: there is no map to
+    colour.
     """
     with atomic_path(path) as temporary:
         temporary.unlink()  # GDAL takes a file that is there for a GeoPackage to add to
-        frame.to_file(temporary, driver="GPKG", layer=LAYER, engine="pyogrio")
+        frame.to_file(temporary, driver="GPKG", layer=layer, engine="pyogrio")
         if not frame.geometry.notna().any():
             return path
         kind = "marker" if frame.geometry.dropna().geom_type.str.contains("Point").all() else "fill"
         with closing(sqlite3.connect(temporary)) as store, store:
-            found = store.execute("SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?", (LAYER,))
+            found = store.execute("SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?", (layer,))
             geometry = found.fetchone()[0]
             store.execute(_TABLE)
-            for number, coloured in enumerate(columns):
-                style = qml(coloured.column, frame[coloured.column].to_numpy(np.float64), kind)
-                row = (LAYER, geometry, coloured.title, style, int(number == 0), f"classes of {coloured.column}")
+            filled = [coloured for coloured in columns if frame[coloured.column].notna().any()]
+            for number, coloured in enumerate(filled):
+                style = qml(coloured.column, _values(frame, coloured), kind)
+                row = (layer, geometry, coloured.title, style, int(number == 0), f"classes of {coloured.column}")
                 store.execute(_INSERT, row)
     return path
 
@@ -65,7 +69,7 @@ def write_style(path: Path, frame: gpd.GeoDataFrame, coloured: ColouredColumn) -
     """Write the style of a column as a .qml file, which QGIS takes for a layer of the same name beside it."""
     kind = "marker" if frame.geometry.dropna().geom_type.str.contains("Point").all() else "fill"
     with atomic_path(path) as temporary:
-        style = qml(coloured.column, frame[coloured.column].to_numpy(np.float64), kind)
+        style = qml(coloured.column, _values(frame, coloured), kind)
         temporary.write_text(style, encoding="utf-8")
     return path
 
@@ -90,6 +94,10 @@ def qml(column: str, values: NDArray[np.float64], kind: str = "fill") -> str:
         'graduatedMethod="GraduatedColor" symbollevels="0" enableorderby="0">'
         f"<ranges>{''.join(ranges)}</ranges><symbols>{''.join(symbols)}</symbols></renderer-v2></qgis>\n"
     )
+
+
+def _values(frame: gpd.GeoDataFrame, coloured: ColouredColumn) -> NDArray[np.float64]:
+    return np.asarray(frame[coloured.column].to_numpy(dtype=np.float64, na_value=np.nan))
 
 
 def _quoted(column: str) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.stage import Ledger
-from chorograph.prediction.bounds import Bounds
+from chorograph.prediction.judging.bounds import Bounds
 from chorograph.prediction.scales import Scale
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pandas as pd
 from chorograph.area.map_files import ColouredColumn, write_geopackage, write_style
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.files import atomic_path, slug, write_json
-from chorograph.prediction.scores import Scores
+from chorograph.prediction.judging.scores import Scores
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area

@@ -17,22 +17,22 @@ from chorograph.area.splits import LEAKY, Split
 from chorograph.ground.errors import ChorographError, InputError, LeakError
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.metrics.regression import BlockBootstrap
-from chorograph.prediction.ablation import ablate
 from chorograph.prediction.crossfit import Predictions, cross_fit
 from chorograph.prediction.distance.applicability import area_of_applicability
 from chorograph.prediction.distance.unlabelled import AtDistance, fit_at_distance, intervals_by_distance
 from chorograph.prediction.features import read_features
 from chorograph.prediction.fits import Fits, Model, fit_tasks, make_model
-from chorograph.prediction.intervals import shift_weights
-from chorograph.prediction.leakage import Finding, look_for_leaks
+from chorograph.prediction.judging.ablation import ablate
+from chorograph.prediction.judging.intervals import shift_weights
+from chorograph.prediction.judging.leakage import Finding, look_for_leaks
+from chorograph.prediction.judging.scores import Row, Scores, attainable_row
+from chorograph.prediction.judging.scoring import Scoring
+from chorograph.prediction.judging.suggest import as_frame, suggest
 from chorograph.prediction.probes.baselines import BASELINES
 from chorograph.prediction.probes.registry import said_of_size
 from chorograph.prediction.profile import Prediction, Profile
 from chorograph.prediction.questions import indicators_asked, make_question
-from chorograph.prediction.scores import Row, Scores, attainable_row
-from chorograph.prediction.scoring import Scoring
 from chorograph.prediction.settings import PredictionSettings
-from chorograph.prediction.suggest import as_frame, suggest
 from chorograph.prediction.task import Parted, Rows, Task
 
 if TYPE_CHECKING:
@@ -55,13 +55,18 @@ def predict_profile(
     """Predict the indicators named, or all, for every region of the area, and score each beside the baselines.
 
     `embeddings` of images, or an array with a row for each region. `estimator`, a scikit-learn regressor, stands in for
-    the probe that the settings name. Where several are asked for, one that cannot be
-    predicted is left out by name and reason, and the others go on. Raises `InputError` where labels, folds or
-    modalities do not suffice, and `LeakError` where the answer could have been known; each says what to change.
+    the probe that the settings name. Where several are asked for, one that cannot be predicted is left out by name and
+    reason, and the others go on. Raises `InputError` where labels, folds or modalities do not suffice, and `LeakError`
+    where the answer could have been known; each says what to change.
     """
     features = read_features(
         area, embeddings, modalities=settings.modalities, pooling=settings.pooling, texts=settings.texts
     )
+    if embeddings is not None and "image" not in features.blocks:
+        ledger.warnings.append(
+            f"imagery was asked for, but none of {len(embeddings)} images lies in a region of {area.path}: predicted "
+            f"from {', '.join(features.blocks) or 'nothing'}; `chorograph area info` tells where the images lie"
+        )
     tasks: list[tuple[Task, Ledger, list[Finding]]] = []
     left_out: dict[str, str] = {}
     parted = Parted(features, settings, split)

@@ -14,8 +14,8 @@ from chorograph.ground.files import atomic_path, read_json
 from chorograph.ground.recipe_file import fill, read_recipe_file
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import Outcome, Progress
+from chorograph.prediction.judging.scores import Scores
 from chorograph.prediction.profile import read_scores
-from chorograph.prediction.scores import Scores
 from chorograph.verbs.table import get_verb
 from chorograph.verbs.verb import Verb
 

@@ -26,7 +26,7 @@ from bokeh.models.annotations import Legend, LegendItem, Span, Whisker
 from bokeh.models.renderers import DataRenderer
 from bokeh.plotting import figure
 
-from chorograph.prediction.scores import Row
+from chorograph.prediction.judging.scores import Row
 from chorograph.reporting.maps import TOOLTIPS
 from chorograph.reporting.numbers import log_ticks, tick_labels, ticks
 from chorograph.reporting.run import Run, axis_unit

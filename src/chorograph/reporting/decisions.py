@@ -13,7 +13,7 @@ from bokeh.plotting import figure
 
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import check_regular, naming_damage
-from chorograph.prediction.scores import Row
+from chorograph.prediction.judging.scores import Row
 from chorograph.reporting.charts import style
 from chorograph.reporting.numbers import plain
 from chorograph.reporting.run import Run

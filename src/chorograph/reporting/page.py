@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from chorograph.area.splits import LEAKY
 from chorograph.metrics.regression import Estimate
-from chorograph.prediction.scores import Row, Scores
+from chorograph.prediction.judging.scores import Row, Scores
 from chorograph.reporting.charts import parity, r2_chart
 from chorograph.reporting.decisions import ablation, reached, suggestions
 from chorograph.reporting.explanation import read_explanation

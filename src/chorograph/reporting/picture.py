@@ -12,7 +12,7 @@ import numpy as np
 
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_path
-from chorograph.prediction.scores import Scores
+from chorograph.prediction.judging.scores import Scores
 from chorograph.reporting.profile_page import VALUES, Layer, colour_of, layer_of, outlines_of, quantity_of
 from chorograph.reporting.wording import indicator_title
 

@@ -24,7 +24,7 @@ from scipy.spatial import KDTree
 from chorograph.area.middle import equal_area
 from chorograph.area.splits import LEAKY
 from chorograph.ground.errors import ChorographError
-from chorograph.prediction.scores import Scores
+from chorograph.prediction.judging.scores import Scores
 from chorograph.reporting.maps import MISSING, Shapes, shapes
 from chorograph.reporting.numbers import Quantity, log_ticks, plain, robust_range, tick_labels, ticks
 from chorograph.reporting.page import count, manifest_facts, sample_cards, score_table

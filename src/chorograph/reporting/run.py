@@ -17,8 +17,8 @@ from chorograph.area.folder import CRS, Area
 from chorograph.ground.errors import AreaError, InputError, UnknownNameError
 from chorograph.ground.files import check_regular, naming_damage, read_json
 from chorograph.ground.stage import read_manifest
+from chorograph.prediction.judging.scores import Scores
 from chorograph.prediction.profile import read_scores
-from chorograph.prediction.scores import Scores
 
 _COLUMNS = ("region_id", "indicator", "fold", "target", "predicted", "lower", "upper")
 _AGAIN = "run `chorograph predict` again"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from chorograph.prediction.scores import Row, Scores
+from chorograph.prediction.judging.scores import Row, Scores
 from chorograph.reporting.numbers import NBSP, Quantity, percent, plain
 from chorograph.reporting.run import Run, short_unit
 

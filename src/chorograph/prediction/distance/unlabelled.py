@@ -17,7 +17,7 @@ from chorograph.ground.stage import Progress, silent
 from chorograph.metrics.regression import coverage
 from chorograph.prediction.crossfit import Predictions
 from chorograph.prediction.fits import Model, cross_fit_tasks
-from chorograph.prediction.scoring import Scoring
+from chorograph.prediction.judging.scoring import Scoring
 from chorograph.prediction.settings import PredictionSettings
 from chorograph.prediction.task import Task
 

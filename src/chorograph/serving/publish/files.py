@@ -12,11 +12,11 @@ import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
+from chorograph.area.map_files import ColouredColumn, write_geopackage
 from chorograph.area.tiles import tile_of
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_path, write_json
 from chorograph.ground.stage import Progress, silent
-from chorograph.reporting.qgis import write_geopackage
 from chorograph.serving.catalogue.classes import classify
 from chorograph.serving.catalogue.served import ServedArea
 from chorograph.serving.tiles.encode import LAYER
@@ -56,8 +56,8 @@ def write_area_geopackage(served: ServedArea, path: Path) -> Path:
         geometry=served.regions.geometry.to_numpy(),
         crs=served.regions.crs,
     )
-    styled = {name: title for name, (title, _) in columns.items() if name.endswith(("_predicted", "_observed"))}
-    return write_geopackage(path, frame, "regions", styled)
+    shown = [(name, title) for name, (title, _) in columns.items() if name.endswith(("_predicted", "_observed"))]
+    return write_geopackage(path, frame, [ColouredColumn(name, title) for name, title in shown], "regions")
 
 
 def write_pmtiles(served: ServedArea, path: Path, progress: Progress = silent) -> Path:

@@ -9,7 +9,7 @@ import pandas as pd
 from chorograph.area.splits import Folds
 from chorograph.ground.stage import Progress, silent
 from chorograph.prediction.crossfit import Fused, Matrix, ProbeMaker, cross_fit
-from chorograph.prediction.scoring import Scoring
+from chorograph.prediction.judging.scoring import Scoring
 
 
 def ablate(

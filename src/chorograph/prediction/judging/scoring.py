@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from chorograph.metrics.decision import SHARES, cost_curve, decision_metrics
 from chorograph.metrics.regression import METRICS, BlockBootstrap, Estimate, Metric, coverage
 from chorograph.prediction.crossfit import Predictions
-from chorograph.prediction.intervals import Weigh, conformal_intervals
+from chorograph.prediction.judging.intervals import Weigh, conformal_intervals
+from chorograph.prediction.judging.scores import Row
 from chorograph.prediction.labels import Labels
-from chorograph.prediction.scores import Row
 
 Vector = NDArray[np.float64]
 Interval = tuple[Vector, Vector]
