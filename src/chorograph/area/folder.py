@@ -58,7 +58,7 @@ class Source:
 
 @dataclass(frozen=True, repr=False)
 class Area:
-    """A plain folder of Parquet tables and images; see `docs/conventions.md` for every column.
+    """A plain folder of Parquet tables and images; see `docs/reference/conventions.md` for every column.
 
     Tables are read when first asked for. An area without regions is called a corpus and is the same folder.
     """
