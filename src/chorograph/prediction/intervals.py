@@ -146,10 +146,10 @@ def shift_weights(features: NDArray[np.float64]) -> Weigh:
         weights = np.ones(len(features))
         if a.sum() > 1 and b.sum() > 1:
             is_new = np.r_[np.zeros(a.sum()), np.ones(b.sum())]
-            told = make_pipeline(StandardScaler(), LogisticRegression()).fit(
+            classifier = make_pipeline(StandardScaler(), LogisticRegression()).fit(
                 np.vstack([components[a], components[b]]), is_new
             )
-            ratio = np.exp(told.decision_function(components[whole])) * a.sum() / b.sum()
+            ratio = np.exp(classifier.decision_function(components[whole])) * a.sum() / b.sum()
             weights[whole] = np.clip(ratio, 1 / _MOST_WEIGHT, _MOST_WEIGHT)
         return weights[calibration], weights[new]
 
