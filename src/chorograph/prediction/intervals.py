@@ -108,7 +108,7 @@ def tempered(scale: Vector, known: Rows) -> Vector:
     A probe's own standard deviation tells where it knows less, and exaggerates: on King County, where blocks of labels
     were hidden as whole unlabelled ones lie, intervals in its proportion held 87 % of prices near labels and 92 % far
     from any, equal ones 93 % at twice the width near labels; half-way they held 92 to 93 % at every distance
-    (docs/findings.md).
+    (docs/explanation/findings.md).
     """
     usual = float(np.median(scale[known])) if known.any() else 1.0
     return np.sqrt(scale * usual) if usual > 0 else scale
