@@ -12,7 +12,7 @@ INSTALL = $(call PINS,$(1)) > .venv/pins.txt \
 	&& $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable . \
 	&& touch $(2)
 
-.PHONY: demo test drills lint pins clean
+.PHONY: demo test drills lint docs pins clean
 
 demo: .venv/demo.done  ## the whole line on a synthetic city, ending in a report
 	$(BIN)/chorograph demo --out demo
@@ -31,6 +31,9 @@ lint: .venv/all.done  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/all.done  ## the site, in site/; a broken link or anchor is an error
+	$(BIN)/zensical build --strict
+
 pins: .venv/uv.done  ## pin anew what the set-up installs
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --upgrade \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet -o requirements/all.txt
@@ -38,7 +41,7 @@ pins: .venv/uv.done  ## pin anew what the set-up installs
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o requirements/demo.txt
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site .cache
 
 .venv/uv.done:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'chorograph needs Python 3.11 or newer')"

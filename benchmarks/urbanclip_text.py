@@ -6,7 +6,8 @@ For each city with captions: the mean of the 8 nearest training tiles (location)
 (TF-IDF, SVD), and both, stacked. Everything is fitted on the training tiles of each fold only; the stack learns from
 inner folds of the same kind as the outer ones, or it would trust neighbours that held-out tiles do not have. What
 captions add is the stack's R2 less that of the same stack without captions (location, rescaled), because rescaling
-alone already mends a mean of far neighbours. Prints Markdown, writes JSON; docs/text-and-place.md says what it means.
+alone already mends a mean of far neighbours. Prints Markdown and writes JSON; what it means is told in
+docs/explanation/text-and-place.md.
 """
 
 from __future__ import annotations

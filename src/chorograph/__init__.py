@@ -5,7 +5,7 @@ Importing it is light: tables, torch and plots load where they are used.
 Example:
     >>> import tempfile
     >>> import chorograph as cg
-    >>> area = cg.synthetic_city(tempfile.mkdtemp() + "/city", regions=60, seed=1)
+    >>> area = cg.synthetic_city(tempfile.mkdtemp() + "/city", regions=60, tiles_per_region=1, seed=1)
     >>> embeddings = cg.embed(area, "colour")
     >>> profile = cg.predict(area, embeddings, indicator="median_income", log=True, block_m=1500, probe="ridge")
     >>> profile.indicators

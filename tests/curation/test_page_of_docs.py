@@ -1,4 +1,4 @@
-"""docs/curate.md says what the steps and their settings are: every one of them, with its default."""
+"""docs/how-to/curate.md says what the steps and their settings are: every one of them, with its default."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 
 from chorograph.curation.run.plan import ROW_STEPS, TABLE_STEPS, Columns, read_plan
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "curate.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "curate.md").read_text()
 
 
 @pytest.mark.parametrize("step", [*ROW_STEPS.values(), *TABLE_STEPS.values()], ids=lambda step: str(step.name))

@@ -10,7 +10,7 @@ from chorograph.ground.errors import InputError, UnknownNameError
 
 
 def test_the_105_templates() -> None:
-    """FACTS 7.3 and 9.7.1."""
+    """The templates of RS5M's inference.py: 35 for each of three nouns."""
     templates = PROMPTS["georsclip"]
     assert len(templates) == len(set(templates)) == 105
     for noun in ("remote sensing image", "aerial image", "satellite image"):
@@ -27,7 +27,7 @@ def test_the_105_templates() -> None:
 
 
 def test_class_weights_of_a_worked_example() -> None:
-    """FACTS 9.7.1."""
+    """Worked by hand: the published code averages vectors as they are (compat), ours unit vectors."""
     embeddings = np.array([[[3, 0], [0, 1]]], dtype=np.float32)
     assert class_weights(embeddings, compat=True)[0] == pytest.approx([0.948683, 0.316228], abs=1e-6)
     assert class_weights(embeddings, compat=False)[0] == pytest.approx([0.707107, 0.707107], abs=1e-6)

@@ -18,7 +18,7 @@ def test_mean_recalls_are_the_means_of_their_six() -> None:
 
 
 def test_rmi_is_made_of_the_other_three() -> None:
-    """FACTS 7.6: Rmi = 0.4 Rsu + 0.35 (1 - Ras) + 0.25 Rda."""
+    """The formula of the published semantic localisation: Rmi = 0.4 Rsu + 0.35 (1 - Ras) + 0.25 Rda."""
     whole = 0
     for row in published():
         found = {score: value for (name, score), value in row.scores.items() if name == "AIR-SLT"}

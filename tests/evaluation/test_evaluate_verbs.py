@@ -24,7 +24,7 @@ def call(*words: object, code: int = 0) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder laid out as rs5m_test_data is (FACTS 7.2)."""
+    """Return a folder laid out as RS5M's inference.py expects rs5m_test_data."""
     root = tmp_path_factory.mktemp("rs5m_test_data")
     tiny.write_classes(root / "eurosat-rgb" / "2750", ["AnnualCrop", "River", "SeaLake"], 4)
     tiny.write_classes(root / "RESISC45", ["baseball_diamond", "sea_ice"], 4)

@@ -29,7 +29,7 @@ def made(entities: int, relations: int, number: int, seed: int = 0) -> np.ndarra
     return np.unique(np.stack(columns, 1), axis=0)
 
 
-# Worked values (FACTS 9.4) -------------------------------------------------------------------------------------------
+# Worked by hand from KnowCL ------------------------------------------------------------------------------------------
 
 
 def test_rotate_is_the_complex_product_of_halves() -> None:

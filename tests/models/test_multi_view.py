@@ -15,7 +15,7 @@ from chorograph.models.views.multi_view import (  # noqa: E402
     word_similarity,
 )
 
-# Worked values (FACTS 9.3) -------------------------------------------------------------------------------------------
+# Worked by hand from UrbanVLP -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

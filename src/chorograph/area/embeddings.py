@@ -20,6 +20,14 @@ class Embeddings:
     """Image-level vectors: `vectors` (n, dim) float32, one row for each of `image_ids`; `sha256` of each image.
 
     `fingerprint` is the encoder's: with the hash of an image it says whether a stored vector still holds.
+
+    Example:
+        >>> import numpy as np
+        >>> import chorograph as cg
+        >>> ids = np.array(["a", "b"], dtype=object)
+        >>> embeddings = cg.Embeddings("mine", "1", ids, np.array(["", ""], dtype=object), np.eye(2, dtype="float32"))
+        >>> len(embeddings), embeddings.dim, embeddings.to_frame().loc["b"].tolist()
+        (2, 2, [0.0, 1.0])
     """
 
     model: str

@@ -58,9 +58,18 @@ class Source:
 
 @dataclass(frozen=True, repr=False)
 class Area:
-    """A plain folder of Parquet tables and images; see `docs/conventions.md` for every column.
+    """A plain folder of Parquet tables and images; see `docs/reference/conventions.md` for every column.
 
     Tables are read when first asked for. An area without regions is called a corpus and is the same folder.
+
+    Example:
+        >>> import tempfile
+        >>> import chorograph as cg
+        >>> folder = tempfile.mkdtemp() + "/city"
+        >>> drawn = cg.synthetic_city(folder, regions=40, tiles_per_region=1, seed=1)
+        >>> area = cg.Area.open(folder)
+        >>> area.has_regions, len(area.regions)
+        (True, 40)
     """
 
     path: Path

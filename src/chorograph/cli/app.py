@@ -183,7 +183,7 @@ def list_(
                 typer.echo(f"{row['name']:28} {row['summary']}" + (f" [{row['paper']}]" if row.get("paper") else ""))
 
 
-@app.command("reference", help="Print the settings of every verb as Markdown: what docs/reference.md holds.")
+@app.command("reference", help="Print the settings of every verb as Markdown: what docs/reference/verbs.md holds.")
 def reference_() -> None:
     """Print the reference."""
     from chorograph.cli.listing import reference

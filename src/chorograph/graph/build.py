@@ -139,7 +139,7 @@ def build_graph(
     placed = regions.iloc[shaped].reset_index(drop=True)
     if len(placed):
         parts.append(_facts("borderBy", region[shaped], region[shaped], border_by(placed)))
-        # The middle of the polygon, also where it lies outside: FACTS and paper say centres.
+        # The middle of the polygon, also where it lies outside: KnowCL's paper says centres.
         middle = _centres(placed)
         parts.append(_facts("nearBy", region[shaped], region[shaped], within_m(*middle, thresholds.near_m)))
     else:

@@ -28,7 +28,7 @@ GRAPH_PARTS = ("graph-degrees", "graph-categories", "graph-surroundings", "graph
 #: Vectors of street views, made by `embed --view street` with the model of `embeddings`; where asked for by name.
 STREET = "street"
 POOLINGS = ("mean", "mean+std", "attention")
-#: What a run uses unless told otherwise; on King County the others added nothing to these (docs/findings.md).
+#: What a run uses unless told otherwise. On King County the others added nothing (docs/explanation/findings.md).
 STANDARD = ("image", "context", "location")
 #: What `--probe auto` may choose among where `standard` is asked for: those and what baselines read.
 CHOOSABLE = ("image", "context", "location", "shape", "poi", "graph")

@@ -72,7 +72,7 @@ def run_robustness(
     drops: list[dict[str, Any]] = []
     matrix: list[dict[str, Any]] = []
 
-    def told(what: str) -> None:
+    def count_done(what: str) -> None:
         nonlocal done
         done += 1
         progress(what, done, jobs)
@@ -83,7 +83,7 @@ def run_robustness(
             _fit(encoder, place, config.seed)
             label = {"area": place.area.name, "model": encoder.name}
             clean = _features(encoder, place, lambda image, _: image, config)
-            told("clean imagery")
+            count_done("clean imagery")
             plain_run = _scores(place, clean, clean, config)
             drops.append({**label, "corruption": "none", "strength": 0, **plain_run, "r2_drop": 0.0})
             for name in names:
@@ -92,13 +92,13 @@ def run_robustness(
                     found = _scores(place, clean, worse, config)
                     drop = round(plain_run["r2"] - found["r2"], 6)
                     drops.append({**label, "corruption": name, "strength": strength, **found, "r2_drop": drop})
-                    told(f"imagery with {name}")
+                    count_done(f"imagery with {name}")
             if config.matrix:
                 matrix.append({**label, "features": SETS[0], **plain_run})
                 for name in SETS[1:]:
                     other = _features(encoder, place, _set(name, config.seed), config)
                     matrix.append({**label, "features": name, **_scores(place, other, other, config)})
-                    told(f"imagery, {name}")
+                    count_done(f"imagery, {name}")
     ledger.facts["rows"] = {f"{row['model']}, clean": row["r2"] for row in drops if row["strength"] == 0}
     return _write(indicator, config, out, drops, matrix)
 

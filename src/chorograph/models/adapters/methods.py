@@ -2,8 +2,9 @@
 
 `peft` adapts the linear layers: LoRA, rsLoRA, DoRA, IA3. The packed weights of `nn.MultiheadAttention` are adapted by
 parametrizations of ours (`models/adapters/layers.py`): peft 0.21 has neither DoRA nor IA3 for them, and its LoRA
-counts the output projection twice and lets frozen weights drift (docs/decisions). Bottlenecks, prefixes and UniPELT,
-which it has not for open_clip's towers, are ours too. All else of the model is frozen, scale and projections included.
+counts the output projection twice and lets frozen weights drift (docs/explanation/decisions/0008-lora-in-attention.md).
+Bottlenecks, prefixes and UniPELT, which it has not for open_clip's towers, are ours too. All else of the model is
+frozen, scale and projections included.
 """
 
 from __future__ import annotations

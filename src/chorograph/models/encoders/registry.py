@@ -178,7 +178,7 @@ def _checkpoint(name: str, device: str) -> ImageEncoder:
     return load_checkpoint_encoder(Path(name), device)
 
 
-#: The best encoder that needs neither training nor download; docs/findings.md tells how it was chosen.
+#: The best encoder that needs neither training nor download; docs/explanation/findings.md tells how it was chosen.
 DEFAULT = "colour+rcf:1024"
 
 ENCODERS.add(

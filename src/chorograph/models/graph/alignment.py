@@ -70,9 +70,8 @@ class GraphTower(nn.Module):
         self, edges: Edges, chosen: Tensor | None = None, steps: Sequence[tuple[int, int]] | None = None
     ) -> Tensor:
         """Return the features (n, width) of all entities, or of a sample's seeds, before the projector."""
-        features, _ = self.network(self.inputs(chosen), edges, steps)
-        told: Tensor = features
-        return told
+        features: Tensor = self.network(self.inputs(chosen), edges, steps)[0]
+        return features
 
 
 class Alignment(nn.Module):

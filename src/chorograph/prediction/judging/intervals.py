@@ -108,7 +108,7 @@ def tempered(scale: Vector, known: Rows) -> Vector:
     A probe's own standard deviation tells where it knows less, and exaggerates: on King County, where blocks of labels
     were hidden as whole unlabelled ones lie, intervals in its proportion held 87 % of prices near labels and 92 % far
     from any, equal ones 93 % at twice the width near labels; half-way they held 92 to 93 % at every distance
-    (docs/findings.md).
+    (docs/explanation/findings.md).
     """
     usual = float(np.median(scale[known])) if known.any() else 1.0
     return np.sqrt(scale * usual) if usual > 0 else scale
@@ -146,10 +146,10 @@ def shift_weights(features: NDArray[np.float64]) -> Weigh:
         weights = np.ones(len(features))
         if a.sum() > 1 and b.sum() > 1:
             is_new = np.r_[np.zeros(a.sum()), np.ones(b.sum())]
-            told = make_pipeline(StandardScaler(), LogisticRegression()).fit(
+            classifier = make_pipeline(StandardScaler(), LogisticRegression()).fit(
                 np.vstack([components[a], components[b]]), is_new
             )
-            ratio = np.exp(told.decision_function(components[whole])) * a.sum() / b.sum()
+            ratio = np.exp(classifier.decision_function(components[whole])) * a.sum() / b.sum()
             weights[whole] = np.clip(ratio, 1 / _MOST_WEIGHT, _MOST_WEIGHT)
         return weights[calibration], weights[new]
 

@@ -51,7 +51,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         )
         if not done.results:
             raise InputError(
-                f"{settings.data} holds none of the data sets of the suite; docs/weights.md shows the layout"
+                f"{settings.data} holds none of the data sets of the suite; docs/how-to/weights.md shows the layout"
             )
         ledger.facts["absent"] = ", ".join(done.absent) or "none"
         columns = ["data set", "score", "measured", "95 % interval", against.name, "difference"]

@@ -243,10 +243,10 @@ def _hint(frame: pd.DataFrame, lon: Any, lat: Any, regions: gpd.GeoDataFrame, as
         tries[f"rows seem to be counted from the {other}: give --rows-from {other}"] = turned
     tries["the sign of longitude seems to be lost"] = (-lon, lat)
     tries["the sign of latitude seems to be lost"] = (lon, -lat)
-    for told, (x, y) in tries.items():
+    for mistake, (x, y) in tries.items():
         possible = np.abs(y) <= 90
         if possible.any() and 2 * region_at(x[possible], y[possible], regions)[0].notna().sum() > len(frame):
-            return told
+            return mistake
     return None
 
 

@@ -90,7 +90,7 @@ def match_regions(
     values = table.text(column) if may_be_empty else table.filled(column)
     known = list(known)
     found: pd.Series[Any] = values.where(values.isin(known), None)
-    for told, way in _WAYS:
+    for change, way in _WAYS:
         left = values.notna() & found.isna()
         if not left.any():
             break
@@ -102,7 +102,7 @@ def match_regions(
         if (new := again.notna()).any() and notes is not None:
             example = again.index[new][0]
             notes.append(
-                f"{table.path.name}: {int(new.sum())} ids stand {told} ({values[example]!r} was taken for "
+                f"{table.path.name}: {int(new.sum())} ids stand {change} ({values[example]!r} was taken for "
                 f"{found[example]!r})"
             )
     if (lost := values.notna() & found.isna()).any():
