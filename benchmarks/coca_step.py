@@ -23,6 +23,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -38,15 +39,29 @@ WORDS = (
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
 
 
-def batch(number: int) -> tuple[Tensor, Tensor]:
-    """Images and the token ids of captions of 18 words, at full length."""
+def config_of(name: str) -> dict[str, Any]:
+    """The configuration of an architecture; `tiny` is coca_ViT-B-32 with little in it, to try this script."""
+    from chorograph.models.coca.towers import architecture
+
+    config = architecture("coca_ViT-B-32" if name == "tiny" else name)
+    if name == "tiny":
+        config["vision_cfg"] |= {"image_size": 64, "layers": 1, "width": 64}
+        config["text_cfg"] |= {"layers": 1}
+        config["multimodal_cfg"] |= {"layers": 1}
+    return config
+
+
+def batch(number: int, config: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Images and the token ids of captions of 18 words, at full length; those of a small vocabulary wrap around."""
     import open_clip
 
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(number, 3, 224, 224, generator=generator)
+    side, text = config["vision_cfg"]["image_size"], config["text_cfg"]
+    images = torch.randn(number, 3, side, side, generator=generator)
     drawn = torch.randint(0, len(WORDS), (number, 18), generator=generator).tolist()
     captions = [" ".join(WORDS[word] for word in row) for row in drawn]
-    return images, open_clip.get_tokenizer("coca_ViT-B-32")(captions)
+    tokens = open_clip.get_tokenizer("coca_ViT-B-32")(captions)[:, : text["context_length"]]
+    return images, torch.where(tokens > 0, (tokens - 1) % (text["vocab_size"] - 1) + 1, 0)
 
 
 def peak_bytes(device: str) -> int:
@@ -67,20 +82,22 @@ def serve(asked: argparse.Namespace) -> None:
     """Make ready, then take one step for each precision that a line of the standard input names."""
     from open_clip.loss import CoCaLoss
 
-    from chorograph.models.coca.towers import architecture, build, trim
-    from chorograph.pretraining.loop.freeze import make_optimiser
+    from chorograph.models.coca.towers import build, trim
+    from chorograph.pretraining.loop.optimiser import make_optimiser
     from chorograph.pretraining.loop.parallel import blocks
     from chorograph.pretraining.loop.step import Step
-    from chorograph.pretraining.objectives.objectives import CocaObjective, Towers
+    from chorograph.pretraining.objectives.pairs import PAIRINGS, PairObjective
 
     ours, device = asked.side == "ours", torch.device(asked.device)
-    images, tokens = (tensor.to(device) for tensor in batch(asked.batch_size))
+    images, tokens = (tensor.to(device) for tensor in batch(asked.batch_size, config_of(asked.model)))
     before = 0 if asked.device == "cuda" else peak_bytes(asked.device)
-    model: Any = build(architecture(asked.model), 0, lean=ours).to(device).train()
+    model: Any = build(config_of(asked.model), 0, lean=ours).to(device).train()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if ours:
         optimiser = make_optimiser(model.parameters(), 1e-5, 0.05, device)
-        towers = Towers(model, captions=True)
+        loaded: Any = SimpleNamespace(model=model, architecture=asked.model)
+        objective = PairObjective(PAIRINGS["coca"], loaded)
+        anywhere: Any = SimpleNamespace(place=(0, 0))
         if asked.compile:
             for block in blocks(model):
                 block.compile(dynamic=True)
@@ -91,8 +108,8 @@ def serve(asked: argparse.Namespace) -> None:
     def backward(precision: str) -> float:
         dtype = torch.bfloat16 if precision == "bf16" else None
         if ours:
-            step = Step(towers, model, CocaObjective(), precision=dtype)
-            return step.backward([(images, trim(model, tokens))])["loss"]
+            step = Step(objective, objective.module, precision=dtype)
+            return step.backward(anywhere, [(images, trim(model, tokens))])["loss"]
         with torch.autocast(device.type, torch.bfloat16, enabled=dtype is not None):
             losses = loss_of(**model(images, tokens), output_dict=True)
             loss = sum(losses.values())
@@ -132,9 +149,7 @@ def flops_a_pair(name: str, length: int) -> float:
     Products of weights and activations, and attention; three times the forward ones. Nothing is counted that is
     computed in vain or twice.
     """
-    from chorograph.models.coca.towers import architecture
-
-    config = architecture(name)
+    config = config_of(name)
     vision, text, dim = config["vision_cfg"], config["text_cfg"], config["embed_dim"]
     width, patches = vision["width"], (224 // vision["patch_size"]) ** 2
     tokens, queries = patches + 1, 256

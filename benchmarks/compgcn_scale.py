@@ -47,7 +47,10 @@ def epoch(graph: Any, steps: int | None) -> dict[str, Any]:
     """Time an epoch, or `steps` of it and what the whole would take by them."""
     from chorograph.graph.neighbours import Neighbours
     from chorograph.models.graph.compgcn import CompGcn
-    from chorograph.pretraining.links.training import Training, train_compgcn
+    from chorograph.pretraining.config import GraphEmbedConfig
+    from chorograph.pretraining.loop.session import Session
+    from chorograph.pretraining.loop.world import World
+    from chorograph.pretraining.objectives.links import CompGcnLinks, CompGcnObjective, FactBatches
 
     times: list[float] = []
     read: list[int] = []
@@ -72,7 +75,10 @@ def epoch(graph: Any, steps: int | None) -> dict[str, Any]:
     whole = -(-len(graph.facts) // BATCH)
     try:
         tower = CompGcn(graph.number_of_relations, DIM)
-        train_compgcn(graph, graph.facts, tower, DIM, FAN_OUT, Training(1, BATCH, 0.003, 0), progress=progress)
+        objective = CompGcnObjective(CompGcnLinks(graph, tower, DIM))
+        source = FactBatches(graph, graph.facts, FAN_OUT, len(tower.layers), BATCH, 0, World())
+        settings = GraphEmbedConfig(area=Path("area"), epochs=1, batch_size=BATCH)
+        Session(progress).train(objective, source, settings, 0.003, "")
     except Enough:
         pass
     took = np.diff(times)

@@ -27,10 +27,9 @@ from chorograph.metrics.regression import METRICS
 from chorograph.prediction.labels import Question, read_labels
 from chorograph.prediction.modalities import image_features, location_features
 from chorograph.prediction.probes.gaussian_process import GaussianProcess
-from chorograph.pretraining.alignment.config import AlignConfig
-from chorograph.pretraining.alignment.run import align
-from chorograph.pretraining.links.config import GraphEmbedConfig
-from chorograph.pretraining.links.run import embed_graph
+from chorograph.pretraining.config import AlignConfig, GraphEmbedConfig
+from chorograph.pretraining.graph_vectors import embed_graph
+from chorograph.pretraining.objectives.knowcl import align
 
 RESULT = Path(__file__).parent / "results" / "knowcl_king_county.json"
 TARGETS: dict[str, dict[str, Any]] = {
@@ -68,10 +67,10 @@ def run_fold(path: Path, vectors: str, fold: int, epochs: int, seed: int) -> pd.
     split = f"knowcl-{fold}"
     area.write_split(split, pd.DataFrame({"region_id": ids, "role": np.where(tested, "test", "train")}))
     told = f"TuckER-{split}"
-    embed_graph(area, GraphEmbedConfig(path, epochs=30, inductive=split, name=told, seed=seed), Ledger())
+    embed_graph(area, GraphEmbedConfig(area=path, epochs=30, inductive=split, name=told, seed=seed), Ledger())
     with tempfile.TemporaryDirectory() as out:
         config = AlignConfig(
-            path, Path(out), tower=f"vectors:{vectors}", graph=told, inductive=split, epochs=epochs, seed=seed
+            area=path, out=Path(out), tower=f"vectors:{vectors}", graph=told, inductive=split, epochs=epochs, seed=seed
         )
         found = align(area, config, Ledger())
     place = pd.Index(found.region_ids).get_indexer(pd.Index(ids))

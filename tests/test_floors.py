@@ -25,7 +25,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"graph", "curation", "synthetic"}),
     frozenset({"acquisition"}),
     frozenset({"models"}),
-    frozenset({"pretraining", "embedding", "captioning", "prediction", "searching"}),
+    frozenset({"pretraining", "embedding", "captioning", "prediction", "searching", "generation"}),
     frozenset({"evaluation", "study"}),
     frozenset({"reporting"}),
     frozenset({"serving"}),  # writes numbers as the report does

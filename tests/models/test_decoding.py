@@ -7,7 +7,7 @@ import torch
 from chorograph.ground.errors import InputError
 from chorograph.models.coca.decoding import _draw, caption_evidence, generate
 from chorograph.models.encoders.open_clip import ImageTextModel, new_model
-from chorograph.pretraining.objectives.objectives import CocaObjective
+from chorograph.pretraining.objectives.pairs import PAIRINGS, Towers, real_tokens
 
 _CAPTIONS = ["a red roof", "two blue ponds"]
 
@@ -27,7 +27,9 @@ def _trained() -> ImageTextModel:
     loaded.model.train()
     for _ in range(25):
         optimiser.zero_grad()
-        CocaObjective()(loaded.model, images, tokens)["loss"].backward()
+        features, sums = Towers(loaded.model, captions=True)(images, tokens)
+        contrastive = PAIRINGS["coca"].contrast(*features, slice(0, len(images)), loaded.model)
+        (contrastive + sums["captioning"] / real_tokens(tokens)).backward()
         optimiser.step()
     return loaded
 

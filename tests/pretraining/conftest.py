@@ -56,8 +56,8 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eighty captioned regions of eight hues, and of points of interest that say the hue; twelve are for testing."""
     pytest.importorskip("torch_geometric")
     from chorograph.ground.stage import silent
-    from chorograph.pretraining.links.config import GraphEmbedConfig
-    from chorograph.pretraining.links.stage import embed_graph
+    from chorograph.pretraining.config import GraphEmbedConfig
+    from chorograph.verbs.graph.embed import run as embed_graph
 
     rng, number = np.random.default_rng(0), 80
     hue = rng.integers(0, 8, number)
@@ -86,5 +86,5 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
         draft.write("images", pd.DataFrame(rows).assign(view="satellite", source="made", licence="none"))
         roles = np.where(np.arange(number) < 12, "test", "train")
         draft.write_split("published", pd.DataFrame({"region_id": ids, "role": roles}))
-    embed_graph(GraphEmbedConfig(path, dim=16, epochs=30, batch_size=64, lr=0.01), silent)
+    embed_graph(GraphEmbedConfig(area=path, dim=16, epochs=30, batch_size=64, lr=0.01), silent)
     return path

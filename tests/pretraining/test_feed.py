@@ -14,10 +14,11 @@ from chorograph.pretraining.config import PretrainConfig
 from chorograph.pretraining.feeds import pairs as pairs_module
 from chorograph.pretraining.feeds.feed import Batches, feed
 from chorograph.pretraining.feeds.pairs import InMemory, OnDisk, Pairs
+from chorograph.pretraining.loop.loop import places as places_of
 from chorograph.pretraining.loop.world import World
 from chorograph.pretraining.run import pretrain
-from chorograph.pretraining.stage import pretrain as stage
 from chorograph.shards.write import ShardWriter
+from chorograph.verbs.pretrain import run as stage
 
 
 def _decode(row: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -35,7 +36,7 @@ def test_every_sample_once_an_epoch_over_all_ranks(ranks: int) -> None:
     for epoch in range(2):
         shares = [Batches(_pairs(31), 8, 0, World(rank, ranks)) for rank in range(ranks)]
         seen: list[int] = []
-        for place in shares[0].places(2):
+        for place in places_of(2, shares[0].an_epoch):
             if place[0] == epoch:
                 parts = [every[place] for every in shares]
                 # Side by side, the shares are the batch of one process.
@@ -50,7 +51,7 @@ def test_every_sample_once_an_epoch_over_all_ranks(ranks: int) -> None:
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_workers_read_the_same_batches_in_the_same_order(workers: int) -> None:
     every = Batches(_pairs(31, on_disk=True), 8, 0, World())
-    places = every.places(3, (1, 2))
+    places = list(places_of(3, every.an_epoch, (1, 2)))
     assert places[0] == (1, 2)
     assert len(places) == 2 + 4
     expected = [every[place] for place in places]

@@ -18,8 +18,8 @@ from chorograph.models.encoders.registry import load_encoder  # noqa: E402
 from chorograph.models.graph.aligned import PixelTower  # noqa: E402
 from chorograph.models.graph.alignment import corrected_loss, published_loss, summed_loss  # noqa: E402
 from chorograph.models.graph.image_set import AttentionSet, masked_mean  # noqa: E402
-from chorograph.pretraining.alignment.config import AlignConfig  # noqa: E402
-from chorograph.pretraining.alignment.run import align_stage  # noqa: E402
+from chorograph.pretraining.config import AlignConfig  # noqa: E402
+from chorograph.verbs.graph.align import run as align  # noqa: E402
 
 # Worked values (FACTS 9.4) -------------------------------------------------------------------------------------------
 
@@ -80,8 +80,8 @@ def test_sets_forget_order_and_what_is_masked(kind: str) -> None:
 
 def run(city: Path, out: Path, **settings: Any) -> tuple[dict[str, Any], GraphEmbeddings]:
     given = {"graph": "TuckER-16", "tower": "resnet10t", "size": 16, "epochs": 2, "lr": 0.003, **settings}
-    config = AlignConfig(city, out, **given)
-    manifest = align_stage(config, silent).manifest
+    config = AlignConfig(area=city, out=out, **given)
+    manifest = align(config, silent).manifest
     return manifest, GraphEmbeddings.read(Area.open(city).embeddings_path(config.name))
 
 
@@ -110,7 +110,7 @@ def test_the_seed_decides(city: Path, tmp_path: Path, loss: str) -> None:
 
 def test_large_graphs_are_sampled(city: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, whole = run(city, tmp_path / "whole", epochs=1, name="whole")
-    monkeypatch.setattr(sys.modules["chorograph.pretraining.alignment.facts"], "_WHOLE", 0)
+    monkeypatch.setattr(sys.modules["chorograph.pretraining.feeds.facts"], "_WHOLE", 0)
     manifest, sampled = run(city, tmp_path / "sampled", epochs=1, name="sampled")
     # Few facts lead to an entity here, so that a sample holds them all; dropout draws differ by the rows it sees.
     assert np.isfinite(manifest["facts"]["loss"]["last"])

@@ -20,7 +20,7 @@ from chorograph.ground.settings import configure
 from chorograph.models.coca import towers as coca
 from chorograph.pretraining.config import PretrainConfig
 from chorograph.pretraining.feeds.feed import Batch
-from chorograph.pretraining.loop.loop import Training
+from chorograph.pretraining.loop.loop import Loop
 from chorograph.pretraining.objectives.graph_contrast import region_contrast
 from chorograph.pretraining.run import PretrainResult, pretrain
 
@@ -106,15 +106,15 @@ def test_facts_of_regions_that_are_not_trained_on_change_nothing(area: Area) -> 
 @pytest.mark.parametrize("portions", [1, 2])
 def test_a_run_that_stopped_goes_on_bit_for_bit(area: Area, monkeypatch: pytest.MonkeyPatch, portions: int) -> None:
     whole = _run(area, "whole", accumulate=portions)
-    learn = Training._learn
+    learn = Loop.learn
 
-    def crash(training: Training, batch: Batch) -> None:
-        if training.stands.step == 5:
+    def crash(training: Loop[Batch], batch: Batch) -> None:
+        if training.state.step == 5:
             raise KeyboardInterrupt
         learn(training, batch)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(Training, "_learn", crash)
+        patched.setattr(Loop, "learn", crash)
         _run(area, "stopped", accumulate=portions)
     assert _weights(_run(area, "stopped", accumulate=portions)) == _weights(whole)
 
@@ -122,7 +122,7 @@ def test_a_run_that_stopped_goes_on_bit_for_bit(area: Area, monkeypatch: pytest.
 def test_what_cannot_be(area: Area) -> None:
     with pytest.raises(InputError, match="graph embed"):
         _run(area, "a", graph="absent")
-    with pytest.raises(InputError, match="positive"):
+    with pytest.raises(InputError, match="graph_weight must be above 0"):
         _run(area, "b", graph_weight=0.0)
     with pytest.raises(InputError, match="--fsdp"):
         _run(area, "c", fsdp=True, keep="last")

@@ -4,15 +4,18 @@ import math
 
 import pytest
 import torch
-from open_clip.loss import SigLipLoss
+from open_clip.loss import DistillClipLoss, SigLipLoss
 from torch import nn
 
-from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.errors import InputError
 from chorograph.models.coca.towers import SMALL, build
-from chorograph.pretraining.objectives.objectives import (
+from chorograph.pretraining.objectives.pairs import (
+    PAIRINGS,
+    Towers,
     clamp_scale,
     contrastive_loss,
-    objective,
+    distillation_loss,
+    real_tokens,
     sigmoid_loss,
     with_bias,
 )
@@ -42,28 +45,25 @@ def test_the_scale_stays_within_its_bounds(value: float, expected: float) -> Non
     assert model.logit_scale.item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_objectives_by_name() -> None:
-    assert objective("coca").name == "coca"
-    with pytest.raises(UnknownNameError, match="clip"):
-        objective("clipp")
+def test_captions_need_a_decoder() -> None:
     with pytest.raises(InputError, match="coca-small"):
-        objective("coca").check(build(SMALL["clip-small"], 0))
+        PAIRINGS["coca"].check(build(SMALL["clip-small"], 0))
 
 
 def test_captioning_alone_leaves_the_contrastive_feature_untrained() -> None:
     model = build({**SMALL["coca-small"]}, 0)
     images = torch.randn(2, 3, 112, 112, generator=torch.Generator().manual_seed(0))
     tokens = torch.tensor([[1, 5, 6, 7, 1023], [1, 8, 9, 1023, 0]])
-    losses = objective("caption")(model, images, tokens)
-    assert float(losses["loss"].detach()) == pytest.approx(float(losses["captioning"].detach()))
-    torch.autograd.backward(losses["loss"])
+    features, sums = Towers(model, captions=True)(images, tokens)
+    contrastive = PAIRINGS["caption"].contrast(*features, slice(0, 2), model)
+    torch.autograd.backward(PAIRINGS["caption"].contrastive * contrastive + sums["captioning"] / real_tokens(tokens))
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     for name in ("visual.proj", "logit_scale", "text.text_projection"):
         found = gradients[name]
         assert found is None or not found.any(), name
     assert gradients["visual.conv1.0.weight"].abs().sum() > 0
     with pytest.raises(InputError, match="objective caption needs"):
-        objective("caption").check(build(SMALL["clip-small"], 0))
+        PAIRINGS["caption"].check(build(SMALL["clip-small"], 0))
 
 
 def test_parts_of_a_loss_add_up_to_it() -> None:
@@ -75,6 +75,15 @@ def test_parts_of_a_loss_add_up_to_it() -> None:
     torch.testing.assert_close(sum(contrastive_loss(images, texts, scale, rows) for rows in own), whole)
     pairs = sigmoid_loss(images, texts, scale, bias)
     torch.testing.assert_close(sum(sigmoid_loss(images, texts, scale, bias, rows) for rows in own), pairs)
+
+
+def test_the_distillation_loss_is_open_clips_and_adds_up() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sides = [nn.functional.normalize(torch.randn(6, 5, generator=generator), dim=-1) for _ in range(4)]
+    images, texts, teacher, taught = sides
+    _, expected = DistillClipLoss()(images, texts, torch.tensor(7.0), teacher, taught, torch.tensor(9.0))
+    parts = [distillation_loss(7 * images, texts, 9 * teacher, taught, own) for own in (slice(0, 2), slice(2, 6))]
+    torch.testing.assert_close(sum(parts), expected)
 
 
 def test_the_sigmoid_loss_is_open_clips() -> None:
@@ -94,9 +103,9 @@ def test_the_sigmoid_loss_is_open_clips() -> None:
 def test_siglip_needs_a_bias_and_gets_one() -> None:
     model = build(SMALL["clip-small"], 0)
     with pytest.raises(InputError, match="bias"):
-        objective("siglip").check(model)
+        PAIRINGS["siglip"].check(model)
     settings = with_bias(model)
-    objective("siglip").check(model)
+    PAIRINGS["siglip"].check(model)
     assert with_bias(model) == {}
     rebuilt = build({**SMALL["clip-small"], **settings}, 0)
     rebuilt.load_state_dict(model.state_dict())

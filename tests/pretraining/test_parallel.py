@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from chorograph.area.folder import Area
 from chorograph.graph.facts import Graph
@@ -23,63 +25,58 @@ from chorograph.ground.settings import configure
 from chorograph.models.coca import towers as coca
 from chorograph.models.coca.towers import build, trim
 from chorograph.pretraining.config import PretrainConfig
-from chorograph.pretraining.loop.freeze import make_optimiser
-from chorograph.pretraining.loop.loop import clip_gradients
+from chorograph.pretraining.loop.optimiser import clip_gradients, make_optimiser
 from chorograph.pretraining.loop.parallel import restore, spread, state_of, whole_weights
 from chorograph.pretraining.loop.step import Step
 from chorograph.pretraining.loop.world import World, join_world
 from chorograph.pretraining.objectives.graph_contrast import GraphContrast
-from chorograph.pretraining.objectives.objectives import (
-    ClipObjective,
-    CocaObjective,
-    Objective,
-    SiglipObjective,
-    Towers,
-    with_bias,
-)
+from chorograph.pretraining.objectives.pairs import PAIRINGS, Pairing, with_bias
 from chorograph.pretraining.run import pretrain
 
 _HERE = Path(__file__).parent
 _STEPS = 2
 #: Name, objective, portions, shards.
-_CASES: tuple[tuple[str, Objective, int, bool], ...] = (
-    ("coca", CocaObjective(), 1, False),
-    ("coca in portions", CocaObjective(), 2, False),
-    ("clip", ClipObjective(), 1, False),
-    ("siglip", SiglipObjective(), 1, False),
-    ("caption", CocaObjective(contrastive_weight=0.0, name="caption"), 1, False),
-    ("with a graph", ClipObjective(name="graph"), 2, False),
-    ("coca in shards", CocaObjective(), 1, True),
-    ("coca in shards and portions", CocaObjective(), 2, True),
+_CASES: tuple[tuple[str, Pairing, int, bool], ...] = (
+    ("coca", PAIRINGS["coca"], 1, False),
+    ("coca in portions", PAIRINGS["coca"], 2, False),
+    ("clip", PAIRINGS["clip"], 1, False),
+    ("siglip", PAIRINGS["siglip"], 1, False),
+    ("caption", PAIRINGS["caption"], 1, False),
+    ("with a graph", replace(PAIRINGS["clip"], name="graph"), 2, False),
+    ("coca in shards", PAIRINGS["coca"], 1, True),
+    ("coca in shards and portions", PAIRINGS["coca"], 2, True),
 )
 
 
-def _train(objective: Objective, number: int, shards: bool, world: World) -> dict[str, Any]:
+def _train(pairing: Pairing, number: int, shards: bool, world: World) -> dict[str, Any]:
     """Take steps with this process's share of a batch of seven; returns losses, gradients, weights and a state."""
-    from test_step import batch, tiny
+    from test_step import BATCH, batch, objective_of, tiny
 
     images, tokens = batch(7)
     model = build(tiny(), 0)
-    if objective.name == "siglip":
+    if pairing.sigmoid:
         with_bias(model)
-    if not objective.captioning_weight:
+    if not pairing.captioning:
         model.text_decoder.requires_grad_(False)  # type: ignore[union-attr,operator]
-    towers = spread(Towers(model, captions=objective.captioning_weight > 0), world, torch.device("cpu"), shards=shards)
+    graph = _graph() if pairing.name == "graph" else None
+    objective = objective_of(model, pairing, graph=graph)
+    towers = spread(objective, world, shards=shards)
     # A gentle optimiser: AdamW's first steps turn rounding errors of tiny gradients into full steps.
     optimiser = make_optimiser(model.parameters(), 1e-4, 0.1, torch.device("cpu"))
     for group in optimiser.param_groups:
         group["eps"] = 1e-3
-    graph = _graph() if objective.name == "graph" else None
-    step = Step(towers, model, objective, world, graph=graph)
+    step = Step(objective, towers, world)
     owners = torch.tensor([3, 4, 4, -1, 3, 5, 5])  # entities: a, b, c, r0, r1, r2, x, y
     rows = np.array_split(np.arange(7), world.size)[world.rank]
     parts = np.array_split(rows, number)
+
+    def portion(part: Any) -> tuple[Tensor, ...]:
+        return (images[part], trim(model, tokens[part]), *(() if graph is None else (owners[part],)))
+
     losses = []
     for _ in range(_STEPS):
         optimiser.zero_grad()
-        losses.append(
-            step.backward([(images[part], trim(model, tokens[part])) for part in parts], owners[rows], (0, 1))
-        )
+        losses.append(step.backward(BATCH, [portion(part) for part in parts]))
         every = [*model.named_parameters(), *(() if graph is None else graph.named_parameters("graph"))]
         gradients = {name: _whole(p.grad) for name, p in every if p.grad is not None}
         if graph is not None:
@@ -87,7 +84,8 @@ def _train(objective: Objective, number: int, shards: bool, world: World) -> dic
         clip_gradients(list(model.parameters()), 0.5)
         optimiser.step()
     with torch.no_grad():
-        validated, _ = step.losses((images[rows], trim(model, tokens[rows])), owners[rows])
+        objective.portions = lambda batch, number: [portion(rows)]  # type: ignore[method-assign]
+        validated, _ = step.losses(SimpleNamespace(place=None))  # type: ignore[arg-type]
     state = state_of(towers, optimiser)
     weights = whole_weights(towers) if shards else {k: v.clone() for k, v in model.state_dict().items()}
     kept = copy.deepcopy(state["model"])
@@ -121,8 +119,8 @@ def _whole(tensor: Any) -> Tensor:
 def _run_all() -> None:
     """What each of the two processes does."""
     with join_world("cpu") as world:
-        for number, (_, objective, portions, shards) in enumerate(_CASES):
-            found = _train(objective, portions, shards, world)
+        for number, (_, pairing, portions, shards) in enumerate(_CASES):
+            found = _train(pairing, portions, shards, world)
             if world.first:
                 torch.save(found, Path(sys.argv[1]) / f"{number}.pt")
 
@@ -151,8 +149,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("number", range(len(_CASES)), ids=[name for name, *_ in _CASES])
 def test_two_processes_are_one(two: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(_HERE))
-    objective = _CASES[number][1]
-    expected = _train(objective, 1, False, World())
+    expected = _train(_CASES[number][1], 1, False, World())
     found = torch.load(two / f"{number}.pt", weights_only=True)
     for ours, theirs in zip(found["losses"], expected["losses"], strict=True):
         assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-6)
@@ -203,15 +200,18 @@ def test_the_same_command_under_torchrun(colours: Area, tmp_path: Path, monkeypa
     assert not list(tmp_path.glob("*.resume"))
 
 
-def test_a_world_of_one_changes_nothing() -> None:
+def test_a_world_of_one_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(_HERE))
+    from test_step import objective_of, tiny
+
     world = World()
     rows = torch.arange(6.0).view(3, 2)
     assert torch.equal(world.gather(rows, world.sizes(3, rows.device)), rows)
     assert torch.equal(world.sum(rows), rows)
     assert world.told("a") == "a"
     assert world.all("a") == ["a"]
-    towers = Towers(nn.Module(), captions=False)
-    assert spread(copy.deepcopy(towers), world, torch.device("cpu"), shards=False).__class__ is Towers
+    objective = objective_of(build(tiny(), 0), PAIRINGS["clip"])
+    assert spread(objective, world, shards=False) is objective.module
 
 
 if __name__ == "__main__":

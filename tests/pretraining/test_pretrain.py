@@ -21,11 +21,14 @@ from chorograph.models.coca.towers import PAD
 from chorograph.models.encoders.open_clip import ImageTextModel, new_model
 from chorograph.models.encoders.registry import images_seen, load_encoder
 from chorograph.pretraining.config import PretrainConfig
-from chorograph.pretraining.feeds.feed import Batch
+from chorograph.pretraining.feeds.augment import augment
+from chorograph.pretraining.feeds.feed import Batch, Batches
 from chorograph.pretraining.feeds.pairs import InMemory, Pairs
-from chorograph.pretraining.loop.loop import Training, augment, rate_factor, validate, warm_up_steps
+from chorograph.pretraining.loop.loop import Loop, validate
+from chorograph.pretraining.loop.optimiser import rate_factor, warm_up_steps
 from chorograph.pretraining.loop.step import Step
-from chorograph.pretraining.objectives.objectives import CocaObjective, Towers
+from chorograph.pretraining.loop.world import World
+from chorograph.pretraining.objectives.pairs import PAIRINGS, PairObjective
 from chorograph.pretraining.run import pretrain
 
 
@@ -99,13 +102,13 @@ def test_the_same_seed_gives_the_same_weights(colours: Area) -> None:
 
 def test_held_out_images_never_reach_a_step(colours: Area, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[str] = set()
-    learn = Training._learn
+    learn = Loop.learn
 
-    def watch(training: Training, batch: Batch) -> None:
+    def watch(training: Loop[Batch], batch: Batch) -> None:
         seen.update(batch.texts)
         learn(training, batch)
 
-    monkeypatch.setattr(Training, "_learn", watch)
+    monkeypatch.setattr(Loop, "learn", watch)
     pretrain(colours, _config(colours, holdout="0.25", epochs=3))
     captions = colours.captions.merge(colours.images, on="image_id")
     # The third caption names its tile; over three epochs every caption of a trained image is shown.
@@ -123,7 +126,7 @@ def test_validation_weighs_every_sample_of_every_batch() -> None:
     loaded = new_model("coca-small", seed=0, captions=["a red place", "a green place", "a blue place", "a place"] * 2)
     loaded.model.eval()
     held = _pairs(loaded, 10)
-    found = validate(_step(loaded), loaded, held, 4)
+    found = _validated(loaded, held, 4)
     expected = 0.0
     with torch.inference_mode():
         for rows in (range(0, 4), range(4, 7), range(7, 10)):
@@ -156,9 +159,7 @@ def test_the_best_epoch_can_be_kept(colours: Area) -> None:
     result = pretrain(colours, config)
     best = min(row["val_loss"] for row in result.history)
     held = _reload_held(colours, config, result.loaded)
-    assert validate(_step(result.loaded), result.loaded, held, config.batch_size)["val_loss"] == pytest.approx(
-        best, rel=1e-4
-    )
+    assert _validated(result.loaded, held, config.batch_size)["val_loss"] == pytest.approx(best, rel=1e-4)
 
 
 def _reload_held(area: Area, config: PretrainConfig, loaded: ImageTextModel) -> Pairs:
@@ -171,8 +172,9 @@ def _reload_held(area: Area, config: PretrainConfig, loaded: ImageTextModel) -> 
     )[1]  # fmt: skip
 
 
-def _step(loaded: ImageTextModel) -> Step:
-    return Step(Towers(loaded.model, captions=True), loaded.model, CocaObjective())
+def _validated(loaded: ImageTextModel, held: Pairs, batch_size: int) -> dict[str, Any]:
+    objective = PairObjective(PAIRINGS["coca"], loaded, held=held)
+    return validate(Step(objective, objective.module), Batches(held, batch_size, 0, World(), held).held())
 
 
 def test_wrong_settings_are_named_before_any_work(colours: Area) -> None:
@@ -200,7 +202,7 @@ def test_a_loss_that_is_no_number_stops_the_run() -> None:
     pairs = _pairs(loaded)
     config = PretrainConfig(area=Path("a"), out=Path("b"), batch_size=4, epochs=1)
     with pytest.raises(ChorographError, match="lower --lr"):
-        Training(loaded, CocaObjective(), pairs, pairs, config, lr=1e-3).run()
+        Loop(PairObjective(PAIRINGS["coca"], loaded), Batches(pairs, 4, 0, World()), config, lr=1e-3).run()
 
 
 def test_the_rate_rises_then_falls() -> None:
@@ -258,7 +260,7 @@ def test_tensorboard_is_asked_for_by_name_and_missed_by_name(
     colours: Area, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(MissingExtraError, match="pip install tensorboard"):
+    with pytest.raises(MissingExtraError, match=r"pip install .chorograph\[tensorboard"):
         pretrain(colours, _config(colours, tensorboard=tmp_path / "board"))
     written: list[tuple[str, float, int]] = []
 

@@ -19,7 +19,7 @@ from chorograph.models.coca import towers as coca
 from chorograph.pretraining.config import PretrainConfig
 from chorograph.pretraining.feeds import pairs as pairs_module
 from chorograph.pretraining.feeds.feed import Batch
-from chorograph.pretraining.loop.loop import Training
+from chorograph.pretraining.loop.loop import Loop
 from chorograph.pretraining.loop.resume import Interval, Resume
 from chorograph.pretraining.run import PretrainResult, pretrain
 
@@ -27,15 +27,15 @@ from chorograph.pretraining.run import PretrainResult, pretrain
 _PROGRAM = """
 import os, time
 from chorograph.models.coca import towers as coca
-from chorograph.pretraining.loop.loop import Training
+from chorograph.pretraining.loop.loop import Loop
 model = coca.SMALL["coca-small"]
 coca.SMALL["coca-small"] = {**model, "vision_cfg": {**model["vision_cfg"], "image_size": 32}}
-learn = Training._learn
+learn = Loop.learn
 def slowly(training, batch):
     learn(training, batch)
-    print(*training.stands.place, *batch.rows.tolist(), flush=True)
+    print(*training.state.place, *batch.rows.tolist(), flush=True)
     time.sleep(float(os.environ["SLEEP"]))
-Training._learn = slowly
+Loop.learn = slowly
 from chorograph.cli import main
 main()
 """
@@ -63,13 +63,13 @@ def _weights(folder: Path) -> bytes:
 def test_a_run_that_was_killed_goes_on_bit_for_bit(colours: Area, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGKILL in the middle of an epoch, the same command again: order and weights of a run never interrupted."""
     whole: list[str] = []
-    learn = Training._learn
+    learn = Loop.learn
 
-    def noted(training: Training, batch: Batch) -> None:
+    def noted(training: Loop[Batch], batch: Batch) -> None:
         learn(training, batch)
-        whole.append(" ".join(map(str, [*training.stands.place, *batch.rows.tolist()])))
+        whole.append(" ".join(map(str, [*training.state.place, *batch.rows.tolist()])))
 
-    monkeypatch.setattr(Training, "_learn", noted)
+    monkeypatch.setattr(Loop, "learn", noted)
     expected = pretrain(colours, _config(colours, "whole"))
     out = colours.path.parent / "killed"
     command = [
@@ -82,7 +82,7 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit(colours: Area, monkeypatch: p
     process = subprocess.Popen(
         command, env={**environment, "SLEEP": "0.3"}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not list(states.glob("step-000000004.pt")):
         assert process.poll() is None
         assert time.monotonic() < deadline
@@ -105,15 +105,15 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit(colours: Area, monkeypatch: p
 
 def _stopped(area: Area, name: str, at: int, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
     """Run until step `at`, then fail as a crash would."""
-    learn = Training._learn
+    learn = Loop.learn
 
-    def crash(training: Training, batch: Batch) -> None:
-        if training.stands.step == at:
+    def crash(training: Loop[Batch], batch: Batch) -> None:
+        if training.state.step == at:
             raise KeyboardInterrupt
         learn(training, batch)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Training, "_learn", crash)
+        patched.setattr(Loop, "learn", crash)
         with pytest.raises(KeyboardInterrupt):
             pretrain(area, _config(area, name, **settings))
 
@@ -150,7 +150,7 @@ def test_an_unfinished_run_of_other_settings_is_not_thrown_away(colours: Area, m
         pretrain(colours, _config(colours, "out", lr=0.5))
     assert "remove the folder" in str(caught.value)
     colours.write("captions", colours.captions[colours.captions["image_id"] != "t00"])
-    with pytest.raises(InputError, match="pairs was"):
+    with pytest.raises(InputError, match="data was"):
         pretrain(colours, _config(colours, "out"))
 
 
@@ -177,7 +177,7 @@ def test_a_loss_that_is_no_number_is_not_saved(colours: Area, monkeypatch: pytes
         pretrain(colours, _config(colours, "out", lr=1e30, schedule="constant", warmup=0.0, checkpoint_every="1"))
     for path in (colours.path.parent / "out.resume").glob("*.pt"):
         state = torch.load(path, weights_only=True)
-        assert state["stands"]["step"] <= 2
+        assert state["state"]["step"] <= 2
 
 
 @pytest.mark.parametrize(

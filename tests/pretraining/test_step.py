@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import copy
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,14 +15,7 @@ from torch import Tensor, nn
 from chorograph.models.coca.towers import build, trim
 from chorograph.pretraining.loop.parallel import blocks
 from chorograph.pretraining.loop.step import Portion, Step
-from chorograph.pretraining.objectives.objectives import (
-    ClipObjective,
-    CocaObjective,
-    Objective,
-    SiglipObjective,
-    Towers,
-    with_bias,
-)
+from chorograph.pretraining.objectives.pairs import PAIRINGS, Pairing, PairObjective, with_bias
 
 _VOCABULARY = 60
 
@@ -57,8 +52,18 @@ def portions(model: nn.Module, images: Tensor, tokens: Tensor, number: int) -> l
     return [(images[part], trim(model, tokens[part])) for part in rows]
 
 
-def step_of(model: nn.Module, objective: Objective, **settings: Any) -> Step:
-    return Step(Towers(model, captions=objective.captioning_weight > 0), model, objective, **settings)
+def objective_of(model: nn.Module, pairing: Pairing, **settings: Any) -> PairObjective:
+    loaded: Any = SimpleNamespace(model=model, architecture="tiny")
+    return PairObjective(pairing, loaded, **settings)
+
+
+def step_of(model: nn.Module, pairing: Pairing, **settings: Any) -> Step[Any]:
+    objective = objective_of(model, pairing)
+    return Step(objective, objective.module, **settings)
+
+
+#: All that the objectives here ask of a batch beside its portions.
+BATCH: Any = SimpleNamespace(place=(0, 1))
 
 
 def assert_same_gradients(ours: nn.Module, theirs: nn.Module, tolerance: float = 1e-5) -> None:
@@ -84,8 +89,8 @@ def test_coca_in_portions_is_open_clips_whole_batch(number: int) -> None:
     theirs = _theirs(tiny(), ours)
     expected = CoCaLoss(caption_loss_weight=2.0, clip_loss_weight=1.0)(**theirs(images, tokens), output_dict=True)
     torch.autograd.backward(expected["contrastive_loss"] + expected["caption_loss"])
-    objective = CocaObjective(captioning_weight=2.0)
-    found = step_of(ours, objective).backward(portions(ours, images, tokens, number))
+    objective = replace(PAIRINGS["coca"], captioning=2.0)
+    found = step_of(ours, objective).backward(BATCH, portions(ours, images, tokens, number))
     assert found["contrastive"] == pytest.approx(expected["contrastive_loss"].item(), rel=1e-5)
     assert found["captioning"] == pytest.approx(expected["caption_loss"].item() / 2, rel=1e-5)
     assert found["loss"] == pytest.approx(found["contrastive"] + 2 * found["captioning"], rel=1e-6)
@@ -105,8 +110,8 @@ def test_contrast_in_portions_is_open_clips_whole_batch(kind: str, number: int) 
     else:
         expected = ClipLoss()(*features, theirs.logit_scale.exp())
     expected.backward()
-    objective = SiglipObjective() if kind == "siglip" else ClipObjective()
-    found = step_of(ours, objective).backward(portions(ours, images, tokens, number))
+    objective = PAIRINGS[kind]
+    found = step_of(ours, objective).backward(BATCH, portions(ours, images, tokens, number))
     assert found["loss"] == pytest.approx(expected.item(), rel=1e-5)
     assert_same_gradients(ours, theirs)
 
@@ -117,7 +122,7 @@ def test_checkpointing_changes_no_gradient() -> None:
     plain = copy.deepcopy(ours)
     ours.set_grad_checkpointing(True)
     for model in (ours, plain):
-        step_of(model, CocaObjective()).backward(portions(model, images, tokens, 1))
+        step_of(model, PAIRINGS["coca"]).backward(BATCH, portions(model, images, tokens, 1))
     assert_same_gradients(ours, plain, tolerance=1e-6)
 
 
@@ -129,7 +134,7 @@ def test_dropout_is_drawn_the_same_when_a_portion_is_computed_anew() -> None:
     drawn: list[Tensor] = []
     model.visual.ln_pre.register_forward_hook(lambda module, given, made: drawn.append(made.detach()))  # type: ignore[union-attr]
     torch.manual_seed(0)
-    step_of(model, CocaObjective()).backward(portions(model, images, tokens, 2))
+    step_of(model, PAIRINGS["coca"]).backward(BATCH, portions(model, images, tokens, 2))
     assert torch.equal(drawn[0], drawn[2])
     assert torch.equal(drawn[1], drawn[3])
     assert not torch.equal(drawn[0], drawn[1])
@@ -139,7 +144,7 @@ def test_batch_norms_learn_from_each_image_once() -> None:
     images, tokens = batch()
     config = {**tiny(), "conv_stem": True}
     models = [build(config, 0).train() for _ in range(2)]
-    step_of(models[0], CocaObjective()).backward(portions(models[0], images, tokens, 2))
+    step_of(models[0], PAIRINGS["coca"]).backward(BATCH, portions(models[0], images, tokens, 2))
     with torch.no_grad():
         for part, _ in portions(models[1], images, tokens, 2):
             models[1].visual(part)  # type: ignore[operator]
@@ -150,8 +155,10 @@ def test_batch_norms_learn_from_each_image_once() -> None:
 def test_bfloat16_gives_about_the_same_loss() -> None:
     images, tokens = batch()
     model = build(tiny(), 0)
-    expected = step_of(model, CocaObjective()).backward(portions(model, images, tokens, 1))["loss"]
-    found = step_of(model, CocaObjective(), precision=torch.bfloat16).backward(portions(model, images, tokens, 1))
+    expected = step_of(model, PAIRINGS["coca"]).backward(BATCH, portions(model, images, tokens, 1))["loss"]
+    found = step_of(model, PAIRINGS["coca"], precision=torch.bfloat16).backward(
+        BATCH, portions(model, images, tokens, 1)
+    )
     assert found["loss"] == pytest.approx(expected, rel=2e-2)
 
 
@@ -161,6 +168,6 @@ def test_compiled_blocks_give_the_same_losses_and_gradients() -> None:
     models = [build(tiny(), 0), build(tiny(), 0)]
     for block in blocks(models[1]):
         block.compile(dynamic=True)
-    losses = [step_of(model, CocaObjective()).backward([(images, trim(model, tokens))]) for model in models]
+    losses = [step_of(model, PAIRINGS["coca"]).backward(BATCH, [(images, trim(model, tokens))]) for model in models]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     assert_same_gradients(models[1], models[0], 1e-4)

@@ -20,15 +20,17 @@ from chorograph.area.draft import AreaDraft  # noqa: E402
 from chorograph.area.folder import Area, Source  # noqa: E402
 from chorograph.area.vector_tables import VectorTable, read_vector_table  # noqa: E402
 from chorograph.ground.errors import InputError  # noqa: E402
+from chorograph.ground.settings import configure  # noqa: E402
 from chorograph.ground.stage import Ledger, silent  # noqa: E402
 from chorograph.models.coca import towers as coca  # noqa: E402
 from chorograph.models.encoders.open_clip import new_model  # noqa: E402
 from chorograph.models.views.multi_granularity import MultiGranularity, load_towers  # noqa: E402
+from chorograph.pretraining.config import ViewsConfig  # noqa: E402
 from chorograph.pretraining.feeds.pairs import InMemory  # noqa: E402
-from chorograph.pretraining.views.config import ViewsConfig  # noqa: E402
-from chorograph.pretraining.views.run import Scene, Views, pretrain_views_stage  # noqa: E402
+from chorograph.pretraining.objectives.views import Scene, fuse  # noqa: E402
 from chorograph.verbs.predict import Settings as PredictSettings  # noqa: E402
 from chorograph.verbs.predict import run as predict  # noqa: E402
+from chorograph.verbs.pretrain_views import run as pretrain_views  # noqa: E402
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 50, 220), "white": (240, 240, 240)}
 SIZE = 32
@@ -80,8 +82,8 @@ def town(tmp_path: Path) -> Area:
 
 def run(area: Area, out: Path, **settings: Any) -> tuple[dict[str, Any], VectorTable]:
     given = {"street_views": 2, "epochs": 2, "batch_size": 8, "location_hidden": 16, "device": "cpu", **settings}
-    config = ViewsConfig(area.path, out, **given)
-    manifest = pretrain_views_stage(config, silent).manifest
+    config = configure(ViewsConfig, {"area": area.path, "out": out, **given})
+    manifest = pretrain_views(config, silent).manifest
     return manifest, read_vector_table(area.embeddings_path(config.name), ("image_id", "sha256"), "", "vectors")
 
 
@@ -131,10 +133,12 @@ def test_the_seed_decides(town: Area, tmp_path: Path) -> None:
 
 
 def test_a_finished_run_is_not_done_again(town: Area, tmp_path: Path) -> None:
-    config = ViewsConfig(town.path, tmp_path / "towers", epochs=1, street_views=1, location_hidden=0, device="cpu")
-    assert not pretrain_views_stage(config, silent).skipped
-    assert pretrain_views_stage(config, silent).skipped
-    assert not pretrain_views_stage(dataclasses.replace(config, seed=1), silent).skipped
+    config = ViewsConfig(
+        area=town.path, out=tmp_path / "towers", epochs=1, street_views=1, location_hidden=0, device="cpu"
+    )
+    assert not pretrain_views(config, silent).skipped
+    assert pretrain_views(config, silent).skipped
+    assert not pretrain_views(dataclasses.replace(config, seed=1), silent).skipped
 
 
 # Street views that are not there -------------------------------------------------------------------------------------
@@ -158,7 +162,7 @@ def test_without_street_views_none_is_read(town: Area, tmp_path: Path, monkeypat
 def test_tiles_without_street_views_have_the_vector_of_the_tile(town: Area, tmp_path: Path) -> None:
     """A region's views change nothing in the vectors of a region that has none, whatever stands in their place."""
     loaded = new_model("clip-small", seed=0, captions=town.captions["caption"].tolist())
-    config = ViewsConfig(town.path, tmp_path / "none", street_views=3)
+    config = ViewsConfig(area=town.path, out=tmp_path / "none", street_views=3)
     scene = Scene.read(town, loaded, config, Ledger(), silent)
     tiles = np.arange(len(scene.tiles))
     drawn = scene.draw(tiles, 3, np.random.default_rng(0))
@@ -177,8 +181,9 @@ def test_tiles_without_street_views_have_the_vector_of_the_tile(town: Area, tmp_
     assert left.held.sum() == 34 * 2
     assert set(left.rows[left.which[left.held]]) == set(drawn.rows[read])
     model = MultiGranularity(loaded, "gated", 16)
-    views, above = Views(loaded, model, scene, config, token=True), torch.randn(36, 32)
-    found = views.fused(above, torch.randn(len(drawn.rows), 32), drawn)
+    above, places = torch.randn(36, 32), scene.places[torch.from_numpy(drawn.rows)]
+    which, held = torch.from_numpy(drawn.which), torch.from_numpy(drawn.held)
+    found = fuse(model, above, torch.randn(len(drawn.rows), 32), places, which, held)
     own = torch.nn.functional.normalize(model.fusion.satellite(above), dim=-1)
     assert torch.equal(found[-2:], own[-2:])
     assert not torch.isclose(found[:-2], own[:-2]).all(1).any()
@@ -223,7 +228,7 @@ def test_one_held_out_tile_is_no_contrast(town: Area, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("setting", [{"street_views": -1}, {"beta": -0.5}, {"epochs": 0}, {"batch_size": 1}])
 def test_settings_that_cannot_be_meant(town: Area, tmp_path: Path, setting: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=f"--{next(iter(setting)).replace('_', '-')}"):
+    with pytest.raises(InputError, match=next(iter(setting)).replace("_", ".")):
         run(town, tmp_path / "never", **setting)
 
 
@@ -233,7 +238,7 @@ def test_images_decoded_as_they_come_give_the_same(town: Area, tmp_path: Path, m
     _, read = run(town, tmp_path / "read", epochs=1, name="read")
     assert np.array_equal(kept.vectors, read.vectors)
     loaded = new_model("clip-small", seed=0, captions=["a"])
-    scene = Scene.read(town, loaded, ViewsConfig(town.path, tmp_path), Ledger(), silent)
+    scene = Scene.read(town, loaded, ViewsConfig(area=town.path, out=tmp_path), Ledger(), silent)
     assert not isinstance(scene.views.images, InMemory)
     uris = town.images.set_index("image_id")["uri"]
     for name in ("street00-2", "satellite03-0"):

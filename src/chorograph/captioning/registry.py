@@ -21,6 +21,17 @@ class Captioner(Protocol):
 
 
 CAPTIONERS: Registry[Captioner] = Registry("captioner")
+
+
+def captioner(name: str) -> Captioner:
+    """Return a captioner by name, or that of `hf:FOLDER`, `hf:FOLDER+ADAPTER`: a BLIP-2 of Hugging Face."""
+    if not name.startswith("hf:"):
+        return CAPTIONERS[name]
+    from chorograph.captioning.blip2 import blip2_captions
+
+    return lambda area, per_image, seed, ledger: blip2_captions(area, name, per_image, seed, ledger)
+
+
 CAPTIONERS.add(
     "template",
     "chorograph.captioning.template:template_captions",

@@ -277,6 +277,13 @@ def _sync(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
+def share(folder: Path) -> None:
+    """Give the files below a folder the mode that the umask leaves to new ones: some writers make private files."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~_umask())
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

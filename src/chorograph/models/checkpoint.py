@@ -10,7 +10,14 @@ from safetensors.torch import save_file
 
 from chorograph.ground.drafts import contents
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import atomic_folder, check_regular, naming_damage, write_json, write_json_lines
+from chorograph.ground.files import (
+    atomic_folder,
+    atomic_path,
+    check_regular,
+    naming_damage,
+    write_json,
+    write_json_lines,
+)
 from chorograph.models.coca.tokenizer import Tokenizer, WordTokenizer
 from chorograph.models.coca.towers import build
 from chorograph.models.described import PREPROCESSING, check_architecture, read_described, shipped_tokenizer
@@ -61,7 +68,8 @@ def save_checkpoint(
     check_target(folder)
     with atomic_folder(folder, replace=True) as draft:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in loaded.model.state_dict().items()}
-        save_file(tensors, draft / _WEIGHTS, metadata={"format": "pt"})
+        with atomic_path(draft / _WEIGHTS) as temporary:  # readable by others, as `save_file` alone would not leave it
+            save_file(tensors, temporary, metadata={"format": "pt"})
         compact = isinstance(loaded.tokenizer, WordTokenizer)
         if isinstance(loaded.tokenizer, WordTokenizer):
             loaded.tokenizer.write(draft / _TOKENIZER)

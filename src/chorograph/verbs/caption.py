@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from chorograph.captioning.registry import CAPTIONERS
+from chorograph.captioning.registry import captioner
 from chorograph.ground.settings import SEEDS, at_least, plain, setting
 from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
 from chorograph.verbs.verb import Verb
@@ -16,7 +16,9 @@ class Settings:
     """Settings of `chorograph caption`."""
 
     area: Path = setting(help="the area folder")
-    captioner: str = setting("template", help="who writes: template (facts into sentences)", choices=CAPTIONERS)
+    captioner: str = setting(
+        "template", help="who writes: template (facts into sentences), hf:FOLDER or hf:FOLDER+ADAPTER (a BLIP-2)"
+    )
     per_image: int = setting(2, help="captions an image", within=at_least(1))
     seed: int = setting(0, help="decides the wording", within=SEEDS)
 
@@ -35,7 +37,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     def work(ledger: Ledger) -> None:
         import pandas as pd
 
-        write = CAPTIONERS[settings.captioner]
+        write = captioner(settings.captioner)
         written = write(area, settings.per_image, settings.seed, ledger)
         kept = area.captions[~area.captions["origin"].isin({settings.captioner, *written["origin"]})]
         ledger.count("captions", len(written))

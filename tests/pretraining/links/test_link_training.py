@@ -13,13 +13,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("torch_geometric")
 
-from chorograph.area.folder import Area, AreaDraft  # noqa: E402
+from chorograph.area.draft import AreaDraft  # noqa: E402
+from chorograph.area.folder import Area  # noqa: E402
 from chorograph.graph.vectors import GraphEmbeddings  # noqa: E402
 from chorograph.ground.errors import UnknownNameError  # noqa: E402
 from chorograph.ground.stage import silent  # noqa: E402
-from chorograph.pretraining.links.config import GraphEmbedConfig  # noqa: E402
-from chorograph.pretraining.links.stage import embed_graph  # noqa: E402
-from chorograph.pretraining.links.training import pair_loss  # noqa: E402
+from chorograph.pretraining.config import GraphEmbedConfig  # noqa: E402
+from chorograph.pretraining.objectives.links import pair_loss  # noqa: E402
+from chorograph.verbs.graph.embed import run as embed_graph  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(area: Path, **settings: Any) -> tuple[dict[str, Any], GraphEmbeddings]:
-    config = GraphEmbedConfig(area, **{"dim": 16, "batch_size": 128, **settings})
+    config = GraphEmbedConfig(**{"area": area, "dim": 16, "batch_size": 128, **settings})
     manifest = embed_graph(config, silent).manifest
     name = config.name or f"{config.model}-{config.dim}" + ("-inductive" if config.inductive else "")
     return manifest, GraphEmbeddings.read(Area.open(area).embeddings_path(name))

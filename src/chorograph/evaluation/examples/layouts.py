@@ -45,6 +45,7 @@ def read_classified(data: Path, ledger: Ledger, *, split: str | None = None) -> 
     is a given split of an area. Raises `InputError` naming a class folder without images, or the row of an image that
     is not there.
     """
+    _refuse_generated(data)
     if _is_area(data):
         examples = _read_area(Area.open(data), split, ledger)
     elif (described := _described(data, _JSON_FILES)) is not None:
@@ -66,6 +67,7 @@ def read_captioned(data: Path, ledger: Ledger, *, split: str | None = None) -> l
     captions} or of {image, caption}, COCO's form. Raises `InputError` naming the file and row of an image that is not
     there.
     """
+    _refuse_generated(data)
     if _is_area(data):
         examples = _read_area(Area.open(data), split, ledger)
     else:
@@ -91,6 +93,15 @@ def of_role(examples: Sequence[Example], role: str) -> list[Example]:
         held = sorted({str(example.role) for example in examples})
         raise InputError(f"no image has the role {role}; the data has {', '.join(held)}")
     return chosen
+
+
+#: The source of images that a model made (`chorograph generate`).
+_GENERATED = "generated"
+
+
+def _refuse_generated(data: Path) -> None:
+    if (data / "pictures.json").is_file():
+        raise InputError(f"{data} holds generated images (pictures.json); a model is not judged on those")
 
 
 def _is_area(data: Path) -> bool:
@@ -124,6 +135,8 @@ def _read_folder(data: Path, ledger: Ledger) -> list[Example]:
 
 def _read_area(area: Area, split: str | None, ledger: Ledger) -> list[Example]:
     images = area.images
+    if (images["source"] == _GENERATED).any():
+        raise InputError(f"{area.path} holds generated images (source: {_GENERATED}); a model is not judged on those")
     ledger.drop("image known but not held", int(images["uri"].isna().sum()))
     images = images[images["uri"].notna()]
     captions = area.captions.sort_values(["image_id", "rank", "caption_id"]).groupby("image_id")["caption"].agg(tuple)

@@ -11,25 +11,30 @@ from torch import Tensor, nn
 from chorograph.models.graph.compgcn import CompGcn, Edges
 from chorograph.models.graph.image_set import AttentionSet, masked_mean
 
+#: All rows of a batch.
+_ALL = slice(None)
 
-def published_loss(similarity: Tensor) -> Tensor:
+
+def published_loss(similarity: Tensor, own: slice = _ALL) -> Tensor:
     """Return the published loss of a batch's similarities (n, n): summed, -ln(softmax + 1e-10), both ways.
+
+    With `own`, the part of those rows; the parts of all rows add up to the whole, here and below.
 
     Its gradient dies where a softmax falls below 1e-10, and its scale is that of the batch; kept for comparison.
     """
     rows, columns = similarity.softmax(1).diagonal(), similarity.softmax(0).diagonal()
-    return -(torch.log(rows + 1e-10) + torch.log(columns + 1e-10)).sum()
+    return -(torch.log(rows + 1e-10) + torch.log(columns + 1e-10))[own].sum()
 
 
-def summed_loss(similarity: Tensor) -> Tensor:
+def summed_loss(similarity: Tensor, own: slice = _ALL) -> Tensor:
     """Return the same sum by log-softmax, finite and with a gradient everywhere."""
-    return -(similarity.log_softmax(1).diagonal() + similarity.log_softmax(0).diagonal()).sum()
+    return -(similarity.log_softmax(1).diagonal() + similarity.log_softmax(0).diagonal())[own].sum()
 
 
-def corrected_loss(images: Tensor, graph: Tensor, log_scale: Tensor) -> Tensor:
+def corrected_loss(images: Tensor, graph: Tensor, log_scale: Tensor, own: slice = _ALL) -> Tensor:
     """Return the mean over both ways of the cross-entropy of cosines, sharpened by exp(log_scale) <= 100."""
     unit = nn.functional.normalize(images, dim=-1) @ nn.functional.normalize(graph, dim=-1).T
-    return summed_loss(unit * log_scale.clamp(max=math.log(100)).exp()) / (2 * len(unit))
+    return summed_loss(unit * log_scale.clamp(max=math.log(100)).exp(), own) / (2 * len(unit))
 
 
 def _projector(width: int, hidden: int, out: int) -> nn.Sequential:

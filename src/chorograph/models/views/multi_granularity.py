@@ -15,11 +15,11 @@ from torch.nn.functional import normalize
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_path, check_regular, naming_damage, write_json
 from chorograph.models.coca.tokenizer import Tokenizer, WordTokenizer
-from chorograph.models.coca.towers import PAD, TextFeatures, build, encode_text, trim
+from chorograph.models.coca.towers import TextFeatures, build, encode_text, trim
 from chorograph.models.described import PREPROCESSING, check_architecture, read_described, shipped_tokenizer
 from chorograph.models.encoders.open_clip import ImageTextModel
 from chorograph.models.preprocessing import Preprocessing
-from chorograph.models.views.multi_view import Fusion, MultiView, token_loss
+from chorograph.models.views.multi_view import Fusion, MultiView
 from chorograph.models.weights import apply_weights, read_weights
 
 FORMAT = "chorograph-views-1"
@@ -68,17 +68,15 @@ class MultiGranularity(nn.Module):
         """Return what the text tower gives for trimmed token ids (n, length)."""
         return encode_text(self.model, tokens)
 
-    def token_loss(self, seen: Tensor, tokens: Tensor, said: TextFeatures) -> Tensor:
-        """Return `token_loss` of street-view tokens and of the words of their captions, padding masked.
+    def in_one_space(self, seen: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
+        """Return street-view tokens (n, tokens, width) and words of captions (n, words, width) as unit vectors of dim.
 
         Raises `InputError` for a text tower that keeps its tokens to itself.
         """
-        if said.tokens is None or self.said_token is None:
+        if self.said_token is None:
             raise InputError("this model's text tower gives no tokens; choose another model, or --beta 0")
-        one = normalize(self.seen_token(seen.float()), dim=-1)
-        # A class token's column of padding, kept by `trim`, is padding here too.
-        other = normalize(self.said_token(said.tokens.float()), dim=-1)
-        return token_loss(one, other, tokens[:, : other.shape[1]] != PAD, scale=self.token_scale.exp())
+        one, other = self.seen_token(seen.float()), self.said_token(said.float())
+        return normalize(one, dim=-1), normalize(other, dim=-1)
 
 
 def save_towers(

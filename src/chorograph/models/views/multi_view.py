@@ -41,16 +41,28 @@ def word_similarity(images: Tensor, texts: Tensor, held: Tensor | None = None) -
     return similarity
 
 
-def token_loss(images: Tensor, texts: Tensor, held: Tensor | None = None, *, scale: Tensor | float = 1.0) -> Tensor:
+def token_loss(
+    images: Tensor,
+    texts: Tensor,
+    held: Tensor | None = None,
+    *,
+    scale: Tensor | float = 1.0,
+    own: slice = slice(None),  # it cannot be changed
+) -> Tensor:
     """Return the mean cross-entropy of tokens to words and of words to tokens, sharpened by `scale`.
 
     Tokens must be of unit length. The published loss has no temperature, so that cosines of at most 1 keep it above
-    ln(1 + (n - 1) exp(-2)), and reads the second direction off the transpose of the first.
+    ln(1 + (n - 1) exp(-2)), and reads the second direction off the transpose of the first. With `own`, the part of
+    those rows; the parts of all rows add up to the whole.
     """
-    own = torch.arange(len(images), device=images.device)
-    forward = nn.functional.cross_entropy(token_similarity(images, texts, held) * scale, own)
-    backward = nn.functional.cross_entropy((word_similarity(images, texts, held) * scale).T, own)
-    return (forward + backward) / 2
+    right = torch.arange(len(images), device=images.device)
+    seen, said, words = images, texts, held
+    if own is not None and own != slice(0, len(images)):
+        seen, said, words, right = images[own], texts[own], None if held is None else held[own], right[own]
+    forward = token_similarity(seen, texts, held) * scale
+    backward = (word_similarity(images, said, words) * scale).T
+    sums = [nn.functional.cross_entropy(scores, right, reduction="sum") for scores in (forward, backward)]
+    return (sums[0] / len(images) + sums[1] / len(images)) / 2
 
 
 def published_token_loss(images: Tensor, texts: Tensor, held: Tensor | None = None) -> Tensor:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from chorograph.pretraining.feeds.pairs import InMemory, Pairs, Rows, batches
+from chorograph.pretraining.loop.objective import B_co, Place, Source
 from chorograph.pretraining.loop.world import World
-from chorograph.shards.order import rank_share
-
-#: A batch's place in the run: epoch and number within it, both from 0.
-Place = tuple[int, int]
+from chorograph.shards.order import global_batches, rank_share
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Batch:
     processes share; `dropped` why images of it could not be read.
     """
 
-    place: Place
+    place: Place | None
     rows: Rows
     places: Rows
     whole: int
@@ -35,44 +34,93 @@ class Batch:
     texts: list[str]
     dropped: list[str]
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
 
 @dataclass(frozen=True)
-class Batches(Dataset[Batch]):
-    """Every batch of a run by its place: a pure function of pairs, batch size, seed and rank."""
+class Draw:
+    """Rows drawn with replacement: `chances` (n,) add up to one, `number` rows are an epoch."""
+
+    chances: NDArray[np.float64]
+    number: int
+
+    def order(self, seed: int, epoch: int) -> Rows:
+        """Return the rows of an epoch."""
+        rng = np.random.default_rng((seed, epoch, 8))
+        return rng.choice(len(self.chances), self.number, p=self.chances)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Every batch of a run by its place: a pure function of pairs, batch size, seed and rank; `kept` is held out.
+
+    An epoch has every row once, or with `draw` as many as that says.
+    """
 
     pairs: Pairs
     batch_size: int
     seed: int
     world: World
+    kept: Pairs | None = None
+    draw: Draw | None = None
+
+    @property
+    def an_epoch(self) -> int:
+        """Batches an epoch."""
+        return -(-(len(self.pairs) if self.draw is None else self.draw.number) // self.batch_size)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the images are."""
+        return isinstance(self.pairs.images, InMemory)
 
     def __getitem__(self, place: Place) -> Batch:
         epoch, number = place
-        batch = _batches(len(self.pairs), self.batch_size, epoch, self.seed)[number]
+        if self.draw is None:
+            batch = _batches(len(self.pairs), self.batch_size, epoch, self.seed)[number]
+        else:
+            batch = global_batches(self.draw.order(self.seed, epoch), self.batch_size)[number]
+        return self._read(self.pairs, batch, place, epoch)
+
+    def held(self) -> Iterator[Batch]:
+        """Yield the held-out batches, in a fixed order, each image with its first caption."""
+        if self.kept is None or not len(self.kept):
+            return
+        for rows in np.array_split(np.arange(len(self.kept)), -(-len(self.kept) // self.batch_size)):
+            yield self._read(self.kept, rows, None, None)
+
+    def state(self) -> dict[str, Any]:
+        """Nothing: all is in the place."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Nothing to do."""
+
+    def _read(self, pairs: Pairs, batch: Rows, place: Place | None, epoch: int | None) -> Batch:
         places = rank_share(np.arange(len(batch)), self.world.rank, self.world.size)
-        pixels, reasons = self.pairs.images.read(batch[places])
+        pixels, reasons = pairs.images.read(batch[places])
         places = places[[reason is None for reason in reasons]]
         rows = batch[places]
         dropped = [reason for reason in reasons if reason is not None]
-        texts = self.pairs.captions_at(rows, epoch, self.seed)
+        if epoch is None:
+            texts = [pairs.captions[row][0] for row in rows.tolist()]
+        else:
+            texts = pairs.captions_at(rows, epoch, self.seed)
         return Batch(place, rows, places, len(batch), pixels, texts, dropped)
 
-    def places(self, epochs: int, start: Place = (0, 0)) -> list[Place]:
-        """Return the places of the batches of `epochs` epochs, from `start` on."""
-        an_epoch = -(-len(self.pairs) // self.batch_size)
-        every = ((epoch, number) for epoch in range(start[0], epochs) for number in range(an_epoch))
-        return [place for place in every if place >= start]
 
-
-def feed(every: Batches, places: list[Place], workers: int) -> Iterator[Batch]:
+def feed(source: Source[B_co], places: Iterable[Place], workers: int) -> Iterator[B_co]:
     """Yield the batches at `places` in that order.
 
-    Images in memory are taken from there; others are decoded by `workers` processes ahead of their time, or, with 0,
-    by this one.
+    What is in memory is taken from there; the rest is read by `workers` processes ahead of its time, or, with 0, by
+    this one.
     """
-    if workers == 0 or isinstance(every.pairs.images, InMemory):
-        yield from map(every.__getitem__, places)
+    if workers == 0 or source.in_memory:
+        yield from map(source.__getitem__, places)
         return
-    yield from DataLoader(every, batch_size=None, sampler=places, num_workers=workers, collate_fn=_as_it_is)
+    every: Any = source  # a data set by its place, which is all that a loader wants
+    yield from DataLoader(every, batch_size=None, sampler=list(places), num_workers=workers, collate_fn=_as_it_is)
 
 
 @lru_cache(maxsize=2)

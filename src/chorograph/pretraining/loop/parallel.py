@@ -1,4 +1,4 @@
-"""Spreading a model over processes, and collecting what a checkpoint holds from wherever it lies."""
+"""Spreading a module over processes, and collecting what a checkpoint holds from wherever it lies."""
 
 from __future__ import annotations
 
@@ -15,34 +15,37 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
-from chorograph.pretraining.loop.step import scales
+from chorograph.pretraining.loop.objective import B, Objective
 from chorograph.pretraining.loop.world import World
-from chorograph.pretraining.objectives.objectives import Towers
 
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 _FROM_FIRST = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
 
 
-def spread(towers: Towers, world: World, device: torch.device, *, shards: bool) -> nn.Module:
-    """Wrap towers for the processes of a world: a whole copy in each (DDP), or with `shards` a part in each (FSDP2).
+def spread(objective: Objective[B], world: World, *, shards: bool) -> nn.Module:
+    """Wrap an objective's module for the processes of a world: a whole copy in each (DDP), or with `shards` parts.
 
-    The logit scale and bias stay outside of it: `Step` sums their gradients itself, as every process has a part in
-    them that averaging would not see.
+    The scales stay outside of it: `Step` sums their gradients itself, as every process has a part in them that
+    averaging would not see.
     """
+    module, apart = objective.module, {id(parameter) for parameter in objective.scales()}
     if shards:
-        for block in blocks(towers.model):
+        for block in blocks(module):
             fully_shard(block)
         # FSDP2 takes no parameter without dimensions.
-        fully_shard(towers, ignored_params=set(scales(towers.model)))
-        return towers
-    if world.size == 1:
-        return towers
-    names = [f"model.{name}" for name in ("logit_scale", "logit_bias")]
+        fully_shard(module, ignored_params=set(objective.scales()))
+        return module
+    inside = [parameter for parameter in module.parameters() if id(parameter) not in apart]
+    if world.size == 1 or not any(parameter.requires_grad for parameter in inside):
+        return module
+    names = [name for name, parameter in module.named_parameters() if id(parameter) in apart]
     wrapper: Any = DistributedDataParallel  # the call below carries no types
-    wrapper._set_params_and_buffers_to_ignore_for_model(towers, names)
-    wrapped: nn.Module = wrapper(towers, device_ids=[device] if device.type == "cuda" else None)
+    wrapper._set_params_and_buffers_to_ignore_for_model(module, names)
+    devices = [objective.device] if objective.device.type == "cuda" else None
+    wrapped: nn.Module = wrapper(module, device_ids=devices, find_unused_parameters=objective.partial)
     return wrapped
 
 
@@ -51,34 +54,76 @@ def blocks(model: nn.Module) -> list[nn.Module]:
     return [m for m in model.modules() if isinstance(m, ResidualAttentionBlock | CustomResidualAttentionBlock)]
 
 
-def state_of(towers: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return weights and optimiser state, those in shards whole in the first process; every process must ask."""
-    if not isinstance(towers, FSDPModule):
-        return {"model": _plain(towers).state_dict(), "optimiser": optimiser.state_dict()}
+def state_of(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return weights and optimiser state, those in shards whole in the first process; every process must ask.
+
+    Of a module with an adapter it is what training changes: the rest is the model's own, and always there.
+    """
+    if not isinstance(module, FSDPModule):
+        return {"model": _changing(bare(module)), "optimiser": optimiser.state_dict()}
     return {
-        "model": get_model_state_dict(towers, options=_FULL),
-        "optimiser": get_optimizer_state_dict(towers, optimiser, options=_FULL),
+        "model": get_model_state_dict(module, options=_FULL),
+        "optimiser": get_optimizer_state_dict(module, optimiser, options=_FULL),
     }
 
 
-def restore(towers: nn.Module, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def restore(module: nn.Module, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Take up what `state_of` returned; of shards, what it returned to the first process."""
-    if not isinstance(towers, FSDPModule):
-        _plain(towers).load_state_dict(state["model"])
+    if not isinstance(module, FSDPModule):
+        bare(module).load_state_dict(state["model"], strict=False)
         optimiser.load_state_dict(state["optimiser"])
         return
-    set_model_state_dict(towers, state["model"], options=_FROM_FIRST)
-    set_optimizer_state_dict(towers, optimiser, state["optimiser"], options=_FROM_FIRST)
+    set_model_state_dict(module, state["model"], options=_FROM_FIRST)
+    set_optimizer_state_dict(module, optimiser, state["optimiser"], options=_FROM_FIRST)
 
 
-def whole_weights(towers: nn.Module) -> dict[str, Tensor]:
+def whole_weights(module: nn.Module) -> dict[str, Tensor]:
     """Return the weights of a model in shards by name, whole in the first process; every process must ask."""
-    state: dict[str, Any] = get_model_state_dict(towers, options=_FULL)
+    state: dict[str, Any] = get_model_state_dict(module, options=_FULL)
     return {name.removeprefix("model."): tensor for name, tensor in state.items()}
 
 
-def _plain(towers: nn.Module) -> nn.Module:
-    inner = towers.module if isinstance(towers, DistributedDataParallel) else towers
-    if not isinstance(inner, Towers):
-        raise TypeError(type(inner))
-    return inner.model
+def bare(module: nn.Module) -> nn.Module:
+    """Return a module without what wraps it."""
+    return module.module if isinstance(module, DistributedDataParallel) else module
+
+
+def _changing(module: nn.Module) -> dict[str, Tensor]:
+    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+    return {name: tensor for name, tensor in module.state_dict().items() if name not in frozen}
+
+
+class SyncedNorm(nn.modules.batchnorm._BatchNorm):
+    """A batch norm over the rows of all processes; torch has one for GPUs only."""
+
+    def forward(self, given: Tensor) -> Tensor:
+        """Return `given` (n, channels, ...), normalised."""
+        if not self.training:
+            return super().forward(given)
+        rows, shape = [0, *range(2, given.ndim)], [1, -1] + [1] * (given.ndim - 2)
+        wide, channels = given.float(), given.shape[1]
+        number = wide.new_tensor([given.numel() / channels])
+        sums = torch.cat([wide.sum(rows), (wide * wide).sum(rows), number])
+        summed: Tensor = all_reduce(sums)  # type: ignore[no-untyped-call]
+        total, squares, count = summed[:channels], summed[channels:-1], summed[-1:]
+        mean = total / count
+        variance = squares / count - mean * mean
+        with torch.no_grad():
+            running: Any = self
+            running.num_batches_tracked.add_(1)
+            running.running_mean.lerp_(mean, running.momentum)
+            running.running_var.lerp_(variance * count / (count - 1), running.momentum)
+        normal = (wide - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
+        result: Tensor = normal * self.weight.view(shape) + self.bias.view(shape)
+        return result.to(given.dtype)
+
+    def _check_input_dim(self, given: Tensor) -> None:
+        """Any number of dimensions will do."""
+
+
+def sync_norms(module: nn.Module) -> int:
+    """Let every batch norm of a module see the rows of all processes, in place; returns how many there are."""
+    norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.__class__ = SyncedNorm
+    return len(norms)

@@ -19,7 +19,7 @@ from chorograph.ground.files import atomic_path, write_json_lines
 _KEPT = 2
 _INTERVAL = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
-_FORMAT = "chorograph-run-1"
+_FORMAT = "chorograph-run-2"
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,15 @@ class Interval:
 
 @dataclass
 class Resume:
-    """The states of one run in `folder`; `asked` is what must be the same for a state to be taken up."""
+    """The states of one run in `folder`; `asked` is what must be the same for a state to be taken up.
+
+    `which`: the `latest`, `never` any, or the path of a state, which may lie elsewhere.
+    """
 
     folder: Path
     interval: Interval
     asked: Mapping[str, Any]
+    which: str = "latest"
     _last: float = field(default_factory=time.monotonic, init=False)
 
     def due(self, step: int) -> bool:
@@ -73,7 +77,12 @@ class Resume:
         Raises `InputError` where a run with other settings or data stands there: it is never thrown away unasked.
         """
         sweep(self.folder)  # what was half-written when the run was killed
-        for path in reversed(self._found()):
+        if self.which == "never":
+            self.clear()
+        named = self.which not in ("latest", "never")
+        if named and not Path(self.which).is_file():
+            raise InputError(f"{self.which} is no state of a run; --resume is latest, never, or the path of one")
+        for path in [Path(self.which)] if named else reversed(self._found()):
             try:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             except (RuntimeError, EOFError, OSError, ValueError):
@@ -85,10 +94,12 @@ class Resume:
             if changed:
                 was = ", ".join(f"{key} was {before.get(key)!r} and is {self.asked[key]!r}" for key in changed)
                 raise InputError(
-                    f"{self.folder} holds an unfinished run of other settings ({was}); "
-                    f"give these again to go on with it, or remove the folder to begin anew"
+                    f"{path.parent} holds an unfinished run of other settings ({was}); "
+                    f"give these again to go on with it, or remove the folder to begin anew (--resume never)"
                 )
             return state
+        if named:
+            raise InputError(f"{self.which} cannot be read as a state of a run")
         return None
 
     def show(self, history: Sequence[Mapping[str, Any]]) -> None:

@@ -48,10 +48,11 @@ class Board:
 
     def __init__(self, folder: Path) -> None:
         try:
+            import tensorboard  # noqa: F401  # what torch's writer stands on
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise MissingExtraError(
-                "tensorboard is not installed; pip install tensorboard, or leave --tensorboard away"
+                "tensorboard is not installed; pip install 'chorograph[tensorboard]', or leave --tensorboard away"
             ) from error
         self._writer: Any = SummaryWriter(str(folder))
 

@@ -18,7 +18,7 @@ from chorograph.graph.inverses import inverse_of, without_regions
 from chorograph.ground.errors import InputError
 from chorograph.models.graph.alignment import GraphTower
 from chorograph.models.graph.compgcn import CompGcn
-from chorograph.pretraining.alignment.facts import ReadFacts, entity_vectors
+from chorograph.pretraining.feeds.facts import ReadFacts, entity_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +108,7 @@ class GraphContrast(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**62)))
             facts = self._all if place is None else self._known
-            features = facts.told(self.tower, present[without:].cpu().numpy(), rng)
+            features = facts.draw(present[without:].cpu().numpy(), rng).told(self.tower)
             told = nn.functional.normalize(self.tower.projector(features), dim=-1)
             told = told * self.log_scale.clamp(max=math.log(100)).exp()
         return region_contrast(images, told.to(images.device), owner - without, own)

@@ -3,6 +3,7 @@
 from chorograph.verbs.evaluate import (
     captions,
     explain,
+    generated,
     localize,
     probe,
     retrieval,
@@ -16,6 +17,7 @@ from chorograph.verbs.evaluate import (
 __all__ = [
     "captions",
     "explain",
+    "generated",
     "localize",
     "probe",
     "retrieval",

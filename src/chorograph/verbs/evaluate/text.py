@@ -37,13 +37,13 @@ def run(settings: Settings, progress: Progress) -> Outcome:
 
     def work(ledger: Ledger) -> None:
         from chorograph.pretraining.config import PretrainConfig
-        from chorograph.pretraining.stage import pretrain
         from chorograph.study.text import run_ablation
+        from chorograph.verbs.pretrain import run as pretrain
 
         def train(variant: Variant, seed: int, folder: Path) -> None:
             asked = PretrainConfig(
-                area.path,
-                folder,
+                area=area.path,
+                out=folder,
                 objective=variant.objective,
                 model=settings.model,
                 epochs=settings.epochs,

@@ -1,5 +1,5 @@
 """The verbs of `chorograph graph`."""
 
-from chorograph.verbs.graph import build, check, info
+from chorograph.verbs.graph import align, build, check, embed, info
 
-__all__ = ["build", "check", "info"]
+__all__ = ["align", "build", "check", "embed", "info"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,26 +14,29 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from chorograph.area.folder import Area
 from chorograph.graph.facts import Graph, Indices, both_ways
 from chorograph.graph.inverses import hold_out, inverse_of, leaking, without_regions
 from chorograph.graph.vectors import GraphEmbeddings
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import atomic_path
+from chorograph.ground.files import atomic_path, write_json_lines
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.metrics.links import KnownTails, link_scores
 from chorograph.models.graph.compgcn import CompGcn
 from chorograph.models.graph.tucker import TuckER
-from chorograph.pretraining.links.training import (
-    Training,
+from chorograph.pretraining.config import GraphEmbedConfig
+from chorograph.pretraining.loop.session import Session, contents, session, states_of
+from chorograph.pretraining.objectives.links import (
+    CompGcnLinks,
+    CompGcnObjective,
+    FactBatches,
+    LinkObjective,
+    PairBatches,
+    TuckerObjective,
     encode,
     rank_facts,
-    train_compgcn,
-    train_tucker,
 )
-
-if TYPE_CHECKING:
-    from chorograph.area.folder import Area
-    from chorograph.pretraining.links.config import GraphEmbedConfig
+from chorograph.pretraining.objectives.registry import Trainer
 
 TRANSDUCTIVE = "transductive: learnt from the facts of all regions, tested ones included; labels were never seen"
 INDUCTIVE = (
@@ -64,7 +68,7 @@ class Learnt:
         return scores
 
 
-def embed_graph(area: Area, config: GraphEmbedConfig, ledger: Ledger, progress: Progress = silent) -> GraphEmbeddings:
+def embed_graph(area: Area, config: GraphEmbedConfig, ledger: Ledger, around: Session | None = None) -> GraphEmbeddings:
     """Learn the graph of an area, write `embeddings/NAME.parquet` of its regions, and return the vectors.
 
     Of two inverse relations only the first is learnt, with its inverse on the carrier, and facts that tell a held-out
@@ -72,6 +76,7 @@ def embed_graph(area: Area, config: GraphEmbedConfig, ledger: Ledger, progress: 
     beside, as `NAME.safetensors`. In an inductive run only CompGCN has vectors for the regions held out; of any other
     model the other entities' vectors are still free of their facts, and serve as inputs of `graph align`.
     """
+    around = around or Session()
     graph = Graph.read(area)
     partner = inverse_of(graph)
     graph = graph.canonical(partner)
@@ -93,7 +98,13 @@ def embed_graph(area: Area, config: GraphEmbedConfig, ledger: Ledger, progress: 
     told = parts.train if not restores else _without(graph, parts.test, parts.removed)
     given_away = leaking(told, parts.test, partner, graph.number_of_entities)
     ledger.count("tested facts that training knows", int(given_away.sum()))
-    learnt = _learn(graph, parts.train, told, config, progress)
+    learnt, history = _learn(graph, parts.train, told, config, around, contents(graph_inputs(config)))
+    if history:
+        ledger.facts["loss"] = {"first": history[0]["train_loss"], "last": history[-1]["train_loss"]}
+        if config.out is not None and around.world.first:
+            config.out.mkdir(parents=True, exist_ok=True)
+            write_json_lines(config.out / "history.jsonl", history)
+            ledger.outputs.append(config.out / "history.jsonl")
     relations = graph.number_of_relations
     if len(parts.test):
         drawn = np.random.default_rng(config.seed).permutation(len(parts.test))[:_RANKED]
@@ -104,7 +115,24 @@ def embed_graph(area: Area, config: GraphEmbedConfig, ledger: Ledger, progress: 
         ledger.facts["link_prediction"]["ranked"] = len(both)
     note = TRANSDUCTIVE if config.inductive is None else INDUCTIVE if restores else PARTIAL
     ledger.facts["note"] = note
-    return _write(area, graph if restores else kept, learnt, config, note, ledger)
+    return _write(area, graph if restores else kept, learnt, config, note, ledger, write=around.world.first)
+
+
+def train_graph(config: GraphEmbedConfig, ledger: Ledger, progress: Progress = silent) -> list[Path]:
+    """Learn the graph of `config.area`, and return the files that were written into it."""
+    area = Area.open(config.area)
+    with session(config, states_of(area.embeddings_path(name_of(config)).with_suffix("")), progress) as around:
+        embed_graph(area, config, ledger, around)
+        around.finish()
+        outputs, ledger.outputs = ledger.outputs, []
+        return outputs
+
+
+def graph_inputs(config: GraphEmbedConfig) -> list[Path]:
+    """Return the files that vectors are learnt from."""
+    area = Area.open(config.area)
+    inputs = [area.table_path(name) for name in ("triples", "entities", "regions")]
+    return inputs if config.inductive is None else [*inputs, area.path / "splits" / f"{config.inductive}.parquet"]
 
 
 def name_of(config: GraphEmbedConfig) -> str:
@@ -129,39 +157,46 @@ def _without(graph: Graph, *gone: Indices) -> Indices:
     return graph.facts[~np.isin(keys(graph.facts), keys(np.concatenate(gone)))]
 
 
-def _learn(graph: Graph, train: Indices, told: Indices, config: GraphEmbedConfig, progress: Progress) -> Learnt:
-    how = Training(config.epochs, config.batch_size, config.lr, config.seed)
-    relations = graph.number_of_relations
+def _learn(
+    graph: Graph, train: Indices, told: Indices, config: GraphEmbedConfig, around: Session, data: str
+) -> tuple[Learnt, list[dict[str, Any]]]:
+    """Return what was learnt from the facts `train`, entities told by the facts `told`, and the loop's history."""
+    relations, entities = graph.number_of_relations, graph.number_of_entities
+    if config.model not in ("TuckER", "CompGCN"):
+        from chorograph.pretraining.objectives.pykeen import learn_with_pykeen
+
+        return Learnt(*learn_with_pykeen(graph, train, config)), []
+    size, seed, world = config.batch_size, config.seed, around.world
+    objective: LinkObjective
+    source: PairBatches | FactBatches
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if config.model == "TuckER":
+            both = both_ways(train, relations)
+            source = PairBatches(both, entities, 2 * relations, config.candidates, size, seed, world)
+            objective = TuckerObjective(TuckER(entities, 2 * relations, config.dim))
+        else:
+            tower = CompGcn(relations, config.dim, config.layers, config.composition, compat=config.compat)
+            torch.manual_seed(seed)
+            objective = CompGcnObjective(CompGcnLinks(graph, tower, config.dim))
+            source = FactBatches(graph, train, config.fan_out, config.layers, size, seed, world, compat=config.compat)
+        state = around.train(objective, source, config, config.lr or 3e-3, data)
+    model: Any = objective.head
     if config.model == "TuckER":
-        both = both_ways(train, relations)
-        model = train_tucker(
-            both, graph.number_of_entities, 2 * relations, config.dim, config.candidates, how, progress
-        )
-        return _of_tucker(model)
-    if config.model == "CompGCN":
-        torch.manual_seed(config.seed)
-        tower = CompGcn(relations, config.dim, config.layers, config.composition, compat=config.compat)
-        links = train_compgcn(
-            graph, train, tower, config.dim, config.fan_out, how, compat=config.compat, progress=progress
-        )
-        entities, kinds = encode(links, told, relations, compat=config.compat)
         return Learnt(
-            entities.numpy(), kinds.numpy(), lambda heads, relation: (entities[heads] * kinds[relation]) @ entities.T
-        )
-    from chorograph.pretraining.links.pykeen import learn_with_pykeen
-
-    vectors, kinds_vectors, scorer = learn_with_pykeen(config.model, graph, train, config.dim, how)
-    return Learnt(vectors, kinds_vectors, scorer)
-
-
-def _of_tucker(model: TuckER) -> Learnt:
-    with torch.no_grad():
-        return Learnt(model.entity.numpy().copy(), model.relation.numpy().copy(), model)
+            model.entity.detach().numpy().copy(), model.relation.detach().numpy().copy(), model
+        ), state.history
+    vectors, kinds = encode(model, told, relations, compat=config.compat)
+    learnt = Learnt(
+        vectors.numpy(), kinds.numpy(), lambda heads, relation: (vectors[heads] * kinds[relation]) @ vectors.T
+    )
+    return learnt, state.history
 
 
 def _write(
-    area: Area, graph: Graph, learnt: Learnt, config: GraphEmbedConfig, note: str, ledger: Ledger
-) -> GraphEmbeddings:
+    area: Area, graph: Graph, learnt: Learnt, config: GraphEmbedConfig, note: str, ledger: Ledger,
+    *, write: bool,
+) -> GraphEmbeddings:  # fmt: skip
     ids = area.regions["region_id"]
     rows = graph.rows_of(ids)
     held = rows >= 0
@@ -179,6 +214,8 @@ def _write(
     )
     ledger.count("regions", len(embeddings.region_ids))
     ledger.count("width", vectors.shape[1])
+    if not write:
+        return embeddings
     path = area.embeddings_path(name)
     ledger.outputs.append(embeddings.write(path))
     arrays = {"entities": learnt.entity_vectors, "relations": learnt.relation_vectors}
@@ -186,3 +223,7 @@ def _write(
         save_file({key: np.ascontiguousarray(array, dtype=np.float32) for key, array in arrays.items()}, temporary)
     ledger.outputs.append(path.with_suffix(".safetensors"))
     return embeddings
+
+
+TUCKER = Trainer(GraphEmbedConfig, graph_inputs, train_graph, (("model", "TuckER"),))
+COMPGCN = Trainer(GraphEmbedConfig, graph_inputs, train_graph, (("model", "CompGCN"),))

@@ -12,17 +12,18 @@ from torch import Tensor
 
 from chorograph.graph.facts import Graph, Indices
 from chorograph.ground.errors import InputError, MissingExtraError, UnknownNameError
-from chorograph.pretraining.links.training import Training
+from chorograph.pretraining.config import GraphEmbedConfig
 
 
 def learn_with_pykeen(
-    name: str, graph: Graph, train: Indices, dim: int, how: Training
+    graph: Graph, train: Indices, config: GraphEmbedConfig
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], Any]:
-    """Train PyKEEN's model `name` on facts (n, 3) and their inverses; returns entity and relation vectors, and scorer.
+    """Train PyKEEN's model on facts (n, 3) and their inverses; returns entity and relation vectors, and what scores.
 
     Raises `UnknownNameError` for a model that PyKEEN does not have, `InputError` for one that is not made from the
     facts alone or whose entity vectors are not one row of real numbers.
     """
+    name, lr = config.model, config.lr or 3e-3
     try:
         from pykeen.models import model_resolver
         from pykeen.training import SLCWATrainingLoop
@@ -40,11 +41,11 @@ def learn_with_pykeen(
         create_inverse_triples=True,
     )
     try:
-        model: Any = model_resolver.make(name, triples_factory=facts, embedding_dim=dim, random_seed=how.seed)
-        optimiser = torch.optim.Adam(model.parameters(), lr=how.lr)
-        torch.manual_seed(how.seed)
+        model: Any = model_resolver.make(name, triples_factory=facts, embedding_dim=config.dim, random_seed=config.seed)
+        optimiser = torch.optim.Adam(model.parameters(), lr=lr)
+        torch.manual_seed(config.seed)
         loop = SLCWATrainingLoop(model=model, triples_factory=facts, optimizer=optimiser)
-        loop.train(facts, num_epochs=how.epochs, batch_size=how.batch_size, use_tqdm=False, use_tqdm_batch=False)
+        loop.train(facts, num_epochs=config.epochs, batch_size=config.batch_size, use_tqdm=False, use_tqdm_batch=False)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise InputError(f"PyKEEN's {name} cannot be trained on these facts: {error}") from error
     model = model.eval()

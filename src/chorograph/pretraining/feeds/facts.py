@@ -41,15 +41,29 @@ class ReadFacts:
         neighbours = None if len(graph.facts) <= _WHOLE else Neighbours.of(both, number, weight)
         return cls(as_edges(both, weight, relations), relations, layers, neighbours)
 
-    def told(self, tower: GraphTower, entities: Indices, rng: np.random.Generator) -> Tensor:
-        """Return the tower's features (n, width) of n entities; `rng` draws the sample, where there is one."""
+    def draw(self, entities: Indices, rng: np.random.Generator) -> Drawn:
+        """Return what tells of n entities; `rng` draws the sample, where there is one."""
         if self.neighbours is None:
-            found: Tensor = tower(self.edges)[torch.from_numpy(entities)]
-            return found
+            return Drawn(self.edges, None, None, torch.from_numpy(entities))
         sample = self.neighbours.sample(entities, (_FAN_OUT,) * self.layers, rng)
         edges = as_edges(sample.facts, sample.weight, self.relations)
-        seeds: Tensor = tower(edges, torch.from_numpy(sample.entities), sample.steps)
-        return seeds[torch.from_numpy(np.searchsorted(np.unique(entities), entities))]
+        rows = torch.from_numpy(np.searchsorted(np.unique(entities), entities))
+        return Drawn(edges, torch.from_numpy(sample.entities), sample.steps, rows)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The facts around some entities: of the whole graph, or of a sample whose `steps` lead to them."""
+
+    edges: Edges
+    chosen: Tensor | None
+    steps: tuple[tuple[int, int], ...] | None
+    rows: Tensor
+
+    def told(self, tower: GraphTower) -> Tensor:
+        """Return the tower's features (n, width) of the entities that were asked for."""
+        found: Tensor = tower(self.edges, self.chosen, self.steps)[self.rows]
+        return found
 
 
 def entity_vectors(area: Area, name: str, graph: Graph) -> Tensor:

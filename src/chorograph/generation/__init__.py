@@ -1,0 +1,1 @@
+"""Pictures made by a model, and marked as such."""

@@ -1,0 +1,142 @@
+"""BLIP-2 captioners of Hugging Face by folder, plain or with a LoRA adapter beside; nothing is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from chorograph.ground.errors import InputError, MissingExtraError
+from chorograph.models.preprocessing import Pixels, Preprocessing
+
+#: What Zhang et al. 2024 adapt: packed attention and its output projection, in the image tower alone.
+TARGETS = ("self_attn.qkv", "self_attn.projection")
+#: How Zhang et al. 2024 write captions.
+LENGTH, TOP_K, TOP_P = 50, 50, 0.95
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Blip2:
+    """A BLIP-2 with what belongs to it; `model` may have an adapter."""
+
+    folder: Path
+    model: Any
+    tokenizer: Any
+    preprocessing: Preprocessing
+
+    @property
+    def plain(self) -> Any:
+        """The model, with the layers of an adapter in it, and without its wrapper."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+    def prompt(self, number: int) -> Tensor:
+        """Return the token ids (number, queries) that stand for the image."""
+        config = self.plain.config
+        return torch.full((number, config.num_query_tokens), config.image_token_index)
+
+    def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return token ids (n, length) of image and caption, and which are to be written: words, and the end."""
+        end = self.tokenizer.eos_token or ""
+        said = self.tokenizer([text + end for text in texts], padding=True, return_tensors="pt")
+        words, held = said["input_ids"], said["attention_mask"].bool()
+        starts = words[:, :1] == (self.tokenizer.bos_token_id if self.tokenizer.bos_token_id is not None else -1)
+        held = held & ~torch.cat([starts, torch.zeros_like(held[:, 1:])], 1)
+        image = self.prompt(len(texts))
+        ids = torch.cat([image, words], 1)
+        return ids.to(self.device), torch.cat([torch.zeros_like(image, dtype=torch.bool), held], 1).to(self.device)
+
+    def caption_loss(self, images: Tensor, ids: Tensor, written: Tensor) -> Tensor:
+        """Return the sum of the cross-entropies of the tokens that are `written` (n, length), in float32."""
+        mask = (ids != (self.tokenizer.pad_token_id or 0)) | written
+        mask[:, : self.plain.config.num_query_tokens] = True
+        logits = self.model(pixel_values=images, input_ids=ids, attention_mask=mask.long()).logits
+        labels = ids[:, 1:][written[:, 1:]]
+        return functional.cross_entropy(logits[:, :-1][written[:, 1:]].float(), labels, reduction="sum")
+
+    @torch.no_grad()
+    def write(self, images: Sequence[Pixels], *, seed: int = 0, sample: bool = True) -> list[str]:
+        """Write a caption of each image: drawn as published, or with `sample` false the likeliest word by word."""
+        self.model.eval()
+        written: list[str] = []
+        drawn = {"do_sample": True, "top_k": TOP_K, "top_p": TOP_P} if sample else {"do_sample": False}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for start in range(0, len(images), _BATCH):
+                some = self.preprocessing.batch(images[start : start + _BATCH])
+                ids = self.prompt(len(some)).to(self.device)
+                if (begin := self.tokenizer.bos_token_id) is not None:
+                    ids = torch.cat([ids, torch.full_like(ids[:, :1], begin)], 1)
+                found = self.model.generate(
+                    pixel_values=self.preprocessing.normalise(some, self.device),
+                    input_ids=ids,
+                    attention_mask=torch.ones_like(ids),
+                    max_new_tokens=LENGTH,
+                    pad_token_id=self.tokenizer.pad_token_id,
+                    eos_token_id=self.tokenizer.eos_token_id,
+                    **drawn,
+                )
+                if found.shape[1] > ids.shape[1] and torch.equal(found[:, : ids.shape[1]], ids):
+                    found = found[:, ids.shape[1] :]
+                written += [text.strip() for text in self.tokenizer.batch_decode(found, skip_special_tokens=True)]
+        return written
+
+
+def load_blip2(folder: Path, device: str = "cpu") -> Blip2:
+    """Load a BLIP-2 from a folder of Hugging Face, ready to write; `InputError` where it holds none."""
+    try:
+        from transformers import AutoTokenizer, Blip2ForConditionalGeneration, logging
+    except ImportError as error:
+        raise MissingExtraError.of("generate", error) from error
+    logging.set_verbosity_error()
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder} holds no model of Hugging Face (config.json); give the folder of a BLIP-2")
+    try:
+        model: Any = Blip2ForConditionalGeneration.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(f"{folder} does not load as a BLIP-2: {error}") from error
+    size = int(model.config.vision_config.image_size)
+    said = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
+    model.to(device).eval()
+    return Blip2(folder, model, tokenizer, Preprocessing.of({**said, "size": size, "resize_mode": "squash"}))
+
+
+def adapt(blip2: Blip2, *, rank: int, alpha: int, dropout: float, targets: Sequence[str], seed: int) -> Blip2:
+    """Freeze a BLIP-2 and add LoRA where names end with one of `targets`; `InputError` where none does."""
+    from peft import LoraConfig, get_peft_model
+
+    chosen = list(targets or TARGETS)
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, bias="none", target_modules=chosen)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            model: nn.Module = get_peft_model(blip2.model, config)
+        except ValueError as error:
+            raise InputError(f"{blip2.folder} has no layer whose name ends with one of {chosen}") from error
+    return Blip2(blip2.folder, model, blip2.tokenizer, blip2.preprocessing)
+
+
+def load_adapted(argument: str, device: str = "cpu") -> Blip2:
+    """Load `FOLDER`, or `FOLDER+ADAPTER` with an adapter that `pretrain --objective blip2` wrote."""
+    folder, _, adapter = argument.partition("+")
+    blip2 = load_blip2(Path(folder), device)
+    if not adapter:
+        return blip2
+    from peft import PeftModel
+
+    if not (Path(adapter) / "adapter_config.json").is_file():
+        raise InputError(f"{adapter} holds no adapter (adapter_config.json)")
+    model = PeftModel.from_pretrained(blip2.model, adapter).eval()
+    return Blip2(blip2.folder, model, blip2.tokenizer, blip2.preprocessing)

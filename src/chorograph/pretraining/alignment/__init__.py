@@ -1,1 +1,0 @@
-"""Images against a knowledge graph (KnowCL)."""

@@ -1,1 +1,0 @@
-"""Vectors of a knowledge graph, by predicting its links."""

@@ -1,1 +1,0 @@
-"""Tiles and street views (UrbanVLP)."""
