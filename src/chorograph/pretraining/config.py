@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chorograph.ground.settings import setting
+from chorograph.shards.folder_pairs import holds_pairs
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ class PretrainConfig:
 
 
 def is_shards(place: Path) -> bool:
-    """Return whether a path or pattern stands for tars, not for an area folder (which may hold tars too)."""
+    """Return whether a path or pattern stands for tars or a folder of pairs, not for an area (which may hold tars)."""
     if (place / "area.toml").is_file():
         return False
-    return place.suffix == ".tar" or (place.is_dir() and any(place.glob("*.tar")))
+    named = place.name.endswith((".tar", ".tar.gz", ".tgz"))
+    return named or (place.is_dir() and any(place.glob("*.tar"))) or holds_pairs(place)
