@@ -136,3 +136,9 @@ def test_what_is_no_area_is_called_by_its_name(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(AreaError, match=said):
             Area.open(tmp_path / place)
+
+
+def test_a_table_without_images_says_why(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("filepath,title\na.jpg,a road\nb.jpg,\n")
+    with pytest.raises(InputError, match="1 x image is not there, 1 x row without a file name or caption; give"):
+        open_pairs([tmp_path / "train.csv"], lambda reason: None)

@@ -15,7 +15,7 @@ from chorograph.ground.errors import ImageError, InputError
 from chorograph.ground.files import sha256_bytes
 from chorograph.ground.image_formats import extension_of
 from chorograph.ground.stage import Ledger, Progress, silent
-from chorograph.shards.rs5m import archive_samples, read_metadata
+from chorograph.shards.rs5m import archive_samples, check_parts, read_metadata
 from chorograph.shards.write import ShardWriter, shard_key
 
 _SHARDS = "shards"
@@ -78,6 +78,8 @@ def import_rs5m(
         raise InputError(
             f"{source} holds no split archives (pub11.tar.gz_aa, ...) with CSV files of captions beside them"
         )
+    for group in groups:
+        check_parts(sorted(source.glob(f"{group}_a?")))
     captions: dict[str, str] = {}
     for file in files:
         captions |= read_metadata(file, ledger.drop)

@@ -25,9 +25,12 @@ _TABLES = {".csv": "a table (CSV)", ".tsv": "a table (TSV)", ".xlsx": "a spreads
 
 def sort_of(path: Path) -> str | None:
     """Return what a file is, with a remedy where there is one: "gzipped: unpack it"; None where it is not known."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+        size = path.stat().st_size
+    except OSError:
+        return None  # who reads it next says why it cannot be
     if not size:
         return "empty (0 bytes): get it again"
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()

@@ -19,6 +19,7 @@ from chorograph.ground.errors import InputError
 from chorograph.ground.settings import plain
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.models.checkpoint import check_target, load_checkpoint, save_checkpoint
+from chorograph.models.coca.tokenizer import WordTokenizer, unknown_words
 from chorograph.models.coca.towers import build, is_coca
 from chorograph.models.encoders.open_clip import ImageTextModel, load_open_clip, new_model
 from chorograph.models.encoders.protocols import SEEN
@@ -164,6 +165,8 @@ def _pretrain(
     corpus = Corpus.open(place, ledger)
     loaded, trained_before = _start(corpus, config)
     objective.check(loaded.model)
+    if isinstance(loaded.tokenizer, WordTokenizer) and (said := unknown_words(loaded.tokenizer, corpus.captions())):
+        ledger.warnings.append(said)
     pairs, held, how = corpus.pairs(loaded, config, ledger, progress)
     if config.shuffle_captions:
         pairs = pairs.shuffled(config.seed)

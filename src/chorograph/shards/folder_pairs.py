@@ -6,6 +6,7 @@ Three forms: a folder of `a.jpg` with `a.txt`; a CSV or TSV of file names and ca
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -92,10 +93,20 @@ def open_folder(place: Path, drop: Drop) -> FolderPairs:
     table = place if place.is_file() else _table_of(place)
     root = place if table is None else table.parent
     texts: dict[str, tuple[str, ...]] = {}
-    for name, said in _files(place, drop) if table is None else _rows(table, drop):
+    counted: Counter[str] = Counter()
+
+    def tell(reason: str) -> None:
+        counted[reason] += 1
+        drop(reason)
+
+    for name, said in _files(place, tell) if table is None else _rows(table, tell):
         texts[name] = (*texts.get(name, ()), *said)
     if not texts:
-        raise InputError(f"{place}: no image with a caption; give a.jpg beside a.txt, or a table of filepath and title")
+        reasons = ", ".join(f"{number} x {reason}" for reason, number in counted.items()) or "nothing is in it"
+        raise InputError(
+            f"{place}: no image with a caption in {'it' if table is None else table.name}; left out: {reasons}; give "
+            "a.jpg beside a.txt, or a table of filepath and title"
+        )
     keys = tuple(sorted(texts))
     return FolderPairs(root, keys, tuple(texts[key] for key in keys))
 
