@@ -16,6 +16,7 @@ from chorograph.ground.files import sha256_bytes
 from chorograph.ground.image_formats import extension_of
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.shards.rs5m import archive_samples, check_parts, read_metadata
+from chorograph.shards.tar import ENDS
 from chorograph.shards.write import ShardWriter, shard_key
 
 _SHARDS = "shards"
@@ -87,7 +88,17 @@ def import_rs5m(
     def images() -> Iterator[Packed]:
         done = 0
         for group in groups:
-            for sample in archive_samples(sorted(source.glob(f"{group}_a?")), captions, ledger.drop):
+            parts = sorted(source.glob(f"{group}_a?"))
+
+            def drop(reason: str, last: Path = parts[-1]) -> None:
+                if reason in ENDS and not skip_bad:
+                    raise InputError(
+                        f"{last}: {reason}: a part after it is missing, or one was cut off; get all parts, or take what "
+                        "can be read with --skip-bad"
+                    )
+                ledger.drop(reason)
+
+            for sample in archive_samples(parts, captions, drop):
                 row = {"view": "satellite", "source": _RS5M.name, "licence": _RS5M.licence}
                 yield Packed(sample.name, sample.image(), row, [(sample.caption(), "web", None)])
                 done += 1

@@ -51,7 +51,7 @@ def read_metadata(path: Path, drop: Drop) -> dict[str, str]:
 def check_parts(parts: Sequence[Path]) -> None:
     """Raise `InputError` where a part of a split archive (`_aa`, `_ab`, ...) is missing: read on, images would be lost.
 
-    A part that is missing at the end is seen by its sizes: all parts but the last are of one size.
+    All parts but the last are of one size; that the last is there is seen when the archive ends.
     """
     letters = [path.name[-1] for path in parts]
     wanted = [chr(ord("a") + number) for number in range(len(parts))]
@@ -59,7 +59,7 @@ def check_parts(parts: Sequence[Path]) -> None:
         missing = next(letter for letter in map(chr, range(ord("a"), ord("z") + 1)) if letter not in letters)
         raise InputError(f"{parts[0].name[:-1]}{missing} is missing beside {parts[-1].name}; get all parts of it")
     sizes = [path.stat().st_size for path in parts]
-    if len(set(sizes[:-1])) > 1 or (len(sizes) > 1 and sizes[-1] > sizes[0]):
+    if len(set(sizes[:-1])) > 1:
         odd = next(path for path, size in zip(parts, sizes, strict=True) if size != sizes[0])
         raise InputError(f"{odd} is of another size than {parts[0].name}; a part was cut off: get it again")
 
