@@ -93,7 +93,7 @@ def import_rs5m(
             def drop(reason: str, last: Path = parts[-1]) -> None:
                 if reason in ENDS and not skip_bad:
                     raise InputError(
-                        f"{last}: {reason}: a part after it is missing, or one was cut off; get all parts, or take what "
+                        f"{last}: {reason}: a part after it is missing, or one cut off; get all parts, or take what "
                         "can be read with --skip-bad"
                     )
                 ledger.drop(reason)
