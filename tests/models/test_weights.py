@@ -109,3 +109,32 @@ def test_a_wrong_architecture_is_told_the_right_one() -> None:
     assert "visual.positional_embedding is 197x768, the model has 50x768" in message
     assert "by its shapes it is one of" in message
     assert "ViT-B-16" in message
+
+
+def test_what_is_no_table_of_weights_is_called_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.jit.save(torch.jit.script(torch.nn.Linear(3, 3)), path)
+    with pytest.raises(InputError, match="TorchScript: export its state_dict"):
+        read_weights(path)
+    torch.save({"ema": {"a": torch.ones(2)}, "epoch": 1}, path)
+    with pytest.raises(InputError, match="it has: ema, epoch; save 'ema' by itself"):
+        read_weights(path)
+    for data in (
+        b"version https://git-lfs.github.com/spec/v1\n",
+        b"<!doctype html>",
+        b"no weights at all",
+        b"",
+        b"\x80",
+    ):
+        for name in ("weights.pt", "weights.safetensors"):
+            (tmp_path / name).write_bytes(data)
+            with pytest.raises(InputError) as caught:
+                read_weights(tmp_path / name)
+            assert "weights_only" not in str(caught.value) and "False" not in str(caught.value)
+
+
+def test_a_prefix_of_every_name_is_hinted_at() -> None:
+    model = torch.nn.Linear(3, 3)
+    weights = {f"clip.{name}": tensor for name, tensor in model.state_dict().items()}
+    with pytest.raises(InputError, match=r"every name in it begins with 'clip\.': without that, 2 of 2"):
+        apply_weights(model, weights, "a.pt")

@@ -153,7 +153,7 @@ def test_names_of_many_shards(tmp_path: Path) -> None:
 def test_compressed_shards_have_no_rows(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("a.jpg"), io.BytesIO())
-    with pytest.raises(InputError, match="not a plain tar"):
+    with pytest.raises(InputError, match=r"gzipped shard.* unpack it"):
         index_shard(tmp_path / "a.tar.gz", _never)
 
 

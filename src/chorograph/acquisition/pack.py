@@ -15,7 +15,8 @@ from chorograph.ground.errors import ImageError, InputError
 from chorograph.ground.files import sha256_bytes
 from chorograph.ground.image_formats import extension_of
 from chorograph.ground.stage import Ledger, Progress, silent
-from chorograph.shards.rs5m import archive_samples, read_metadata
+from chorograph.shards.rs5m import archive_samples, check_parts, read_metadata
+from chorograph.shards.tar import ENDS
 from chorograph.shards.write import ShardWriter, shard_key
 
 _SHARDS = "shards"
@@ -78,6 +79,8 @@ def import_rs5m(
         raise InputError(
             f"{source} holds no split archives (pub11.tar.gz_aa, ...) with CSV files of captions beside them"
         )
+    for group in groups:
+        check_parts(sorted(source.glob(f"{group}_a?")))
     captions: dict[str, str] = {}
     for file in files:
         captions |= read_metadata(file, ledger.drop)
@@ -85,7 +88,17 @@ def import_rs5m(
     def images() -> Iterator[Packed]:
         done = 0
         for group in groups:
-            for sample in archive_samples(sorted(source.glob(f"{group}_a?")), captions, ledger.drop):
+            parts = sorted(source.glob(f"{group}_a?"))
+
+            def drop(reason: str, last: Path = parts[-1]) -> None:
+                if reason in ENDS and not skip_bad:
+                    raise InputError(
+                        f"{last}: {reason}: a part after it is missing, or one cut off; get all parts, or take what "
+                        "can be read with --skip-bad"
+                    )
+                ledger.drop(reason)
+
+            for sample in archive_samples(parts, captions, drop):
                 row = {"view": "satellite", "source": _RS5M.name, "licence": _RS5M.licence}
                 yield Packed(sample.name, sample.image(), row, [(sample.caption(), "web", None)])
                 done += 1

@@ -32,6 +32,7 @@ from chorograph.area.tables import (
     to_arrow,
 )
 from chorograph.ground.errors import AreaError, ChorographError, InputError
+from chorograph.ground.file_sorts import sort_of
 from chorograph.ground.files import atomic_path, check_regular, read_text, slug, within
 from chorograph.ground.schema import check, check_depth
 
@@ -219,6 +220,18 @@ class Area:
         return named_file(self.path / "splits", name)
 
 
+def _instead(place: Path) -> str:
+    """Return what a place is that is no area, and what to do."""
+    if place.is_file():
+        return f"it is {sort_of(place) or 'a file'}; an area is a folder, made with `chorograph area build`"
+    if not place.exists():
+        return "it does not exist; make one with `chorograph area build`"
+    for pattern, what in (("area.toml", "areas"), ("*.tar", "shards")):
+        if below := sorted({found.parent for depth in ("*", "*/*") for found in place.glob(f"{depth}/{pattern}")}):
+            return f"it has no area.toml; {what} lie in {', '.join(map(str, below[:3]))}: name that"
+    return "it has no area.toml; make one with `chorograph area build`"
+
+
 def read_parquet(path: Path, table: str) -> pd.DataFrame:
     """Read one of the contract's tables; `AreaError` naming the file, column and row where it breaks the contract."""
     with _at_door(path, table):
@@ -280,7 +293,7 @@ def _described(folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise AreaError(f"{folder} cannot be opened: {error.strerror}") from error
     if not found:
-        raise AreaError(f"{folder} is not an area: it has no area.toml; make one with `chorograph area build`")
+        raise AreaError(f"{folder} is not an area: {_instead(folder)}")
     try:
         content = tomllib.loads(read_text(path, _MOST))
         check_depth(content, str(path))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chorograph.area.folder import Area
 from chorograph.ground.errors import ImageError, InputError
-from chorograph.ground.image_formats import SUFFIXES
+from chorograph.ground.image_formats import find_image_files
 from chorograph.shards.samples import read_samples
 
 
@@ -32,7 +32,7 @@ def read_pictures(path: Path, drop: Callable[[str], None]) -> Iterator[Picture]:
     elif (path / "area.toml").is_file():
         yield from _of_area(Area.open(path), drop)
     else:
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        files = find_image_files(path, drop)
         if not files:
             raise InputError(f"{path} is neither a shard nor an area nor a folder with images")
         for file in files:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -47,3 +49,22 @@ def extension_of(data: bytes) -> str | None:
 def format_of(data: bytes) -> ImageFormat | None:
     """Return the format that bytes begin like, or None."""
     return next((known for known in FORMATS if known.fits(data)), None)
+
+
+def is_litter(path: Path) -> bool:
+    """Whether a file or folder is a system's or program's own: hidden, `._` files of a Mac, `__MACOSX`, `@eaDir`."""
+    return path.name.startswith(".") or path.name in ("__MACOSX", "@eaDir", "$RECYCLE.BIN")
+
+
+def find_image_files(folder: Path, drop: Callable[[str], None]) -> list[Path]:
+    """Return the files below a folder that are named like images, sorted; litter among them is told to `drop`."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in SUFFIXES or path.is_dir():
+            continue
+        inside = path.relative_to(folder)
+        if any(is_litter(part) for part in (inside, *inside.parents) if part.name):
+            drop("hidden file or folder, or one of the system")
+        else:
+            found.append(path)
+    return found

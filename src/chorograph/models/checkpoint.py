@@ -21,7 +21,7 @@ from chorograph.ground.files import (
 from chorograph.models.coca.tokenizer import Tokenizer, WordTokenizer
 from chorograph.models.coca.towers import build
 from chorograph.models.described import PREPROCESSING, check_architecture, read_described, shipped_tokenizer
-from chorograph.models.encoders.open_clip import ImageTextModel, OpenClipEncoder
+from chorograph.models.encoders.open_clip import ImageTextModel, OpenClipEncoder, check_vocabulary
 from chorograph.models.encoders.protocols import SEEN
 from chorograph.models.preprocessing import Preprocessing
 from chorograph.models.weights import apply_weights, read_weights
@@ -99,6 +99,7 @@ def load_checkpoint(folder: Path, device: str = "cpu") -> ImageTextModel:
     architecture, named = config["architecture"], config["tokenizer"]
     ours = named == _TOKENIZER
     tokenizer: Tokenizer = WordTokenizer.read(folder / _TOKENIZER) if ours else shipped_tokenizer(named, path)
+    check_vocabulary(config["model"], tokenizer, str(path))
     apply_weights(model, read_weights(weights), str(weights))
     model.to(device).eval()
     return ImageTextModel(architecture, config["model"], model, preprocessing, tokenizer)

@@ -16,11 +16,11 @@ import torch
 from numpy._core.multiarray import scalar
 from open_clip.convert import convert_state_dict
 from open_clip.factory import convert_to_custom_text_state_dict
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from chorograph.ground.errors import InputError
+from chorograph.ground.file_sorts import sort_of
 
 _SHOWN = 8
 #: What wraps every name of a table: a distributed run, Lightning, a compiled model, or one inside the other.
@@ -55,6 +55,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; give a checkpoint folder, or a .safetensors, .pt or .bin file")
+    if (sort := sort_of(path)) is not None:
+        raise InputError(f"{path} is no table of weights but {sort}")
     try:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)
@@ -63,17 +65,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
-        what = found.group(1) if found else _first(error)
-        raise InputError(f"{path} holds more than tensors and was refused (weights_only): {what}") from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as weights: {_first(error)}") from error
+        if found is None:
+            raise InputError(f"{path} cannot be read as weights: it is no PyTorch file, or damaged") from error
+        raise InputError(f"{path} holds more than tensors and was refused (weights_only): {found.group(1)}") from error
+    except Exception as error:
+        raise InputError(f"{path} cannot be read as weights: {_said(error)}") from error
+    outside = content
     while isinstance(content, Mapping):
         inner = next((content[key] for key in _NESTS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             break
         content = inner
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise InputError(f"{path} is not a table of named tensors")
+        raise InputError(f"{path} is not a table of named tensors; {_held(outside)}")
     weights = {str(name): tensor for name, tensor in content.items()}
     while start := next((p for p in _PREFIXES if all(name.startswith(p) for name in weights)), ""):
         weights = {name.removeprefix(start): tensor for name, tensor in weights.items()}
@@ -107,7 +111,7 @@ def apply_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) 
         hint = f"; by its shapes it is one of {', '.join(names[:_SHOWN])}" if names else ""
         raise InputError(
             f"{source} does not fit this architecture ({len(problems)} of {len(wanted)} tensors): "
-            f"{'; '.join(problems[:_SHOWN])}{more}{hint}"
+            f"{'; '.join(problems[:_SHOWN])}{more}{hint}{_prefix_hint(converted, wanted)}"
         )
     model.load_state_dict(converted)
 
@@ -167,5 +171,34 @@ def _shape(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "a number"
 
 
-def _first(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]
+def _said(error: Exception) -> str:
+    """Return the first line of a library's error; never its advice to read files of strangers without safety."""
+    first = str(error).strip().split("\n")[0][:200]
+    return "it is no PyTorch file, or damaged" if "weights_only" in first or not first else first
+
+
+def _held(content: Any) -> str:
+    """Say what a file holds in the place of weights, and which part of it would be some."""
+    if not isinstance(content, Mapping):
+        return f"it holds a {type(content).__name__}"
+    names = list(map(str, content))
+    tables = [
+        name
+        for name, part in content.items()
+        if isinstance(part, Mapping) and part and all(isinstance(value, Tensor) for value in part.values())
+    ]
+    remedy = f"; save {' or '.join(map(repr, tables))} by itself, which is one" if tables else ""
+    return f"it has: {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}{remedy}"
+
+
+def _prefix_hint(converted: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+    """Name the prefix without which more of the tensors would fit, or nothing."""
+    starts = {name.partition(".")[0] for name in converted}
+    prefix = f"{next(iter(starts), '')}."
+    bare = {name.removeprefix(prefix) for name in converted}
+    if len(starts) != 1 or len(bare & wanted.keys()) <= len(converted.keys() & wanted.keys()):
+        return ""
+    return (
+        f"; every name in it begins with {prefix!r}: without that, {len(bare & wanted.keys())} of {len(wanted)} "
+        "fit by name; take it off and save them anew"
+    )

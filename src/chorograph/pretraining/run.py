@@ -17,6 +17,7 @@ from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.settings import plain
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.models.checkpoint import check_target, load_checkpoint, save_checkpoint
+from chorograph.models.coca.tokenizer import WordTokenizer, unknown_words
 from chorograph.models.coca.towers import build
 from chorograph.models.encoders.open_clip import ImageTextModel, load_open_clip, new_model
 from chorograph.models.encoders.protocols import SEEN
@@ -207,6 +208,10 @@ def _warn(
     """Say what the numbers will not say; `InputError` where there is too little for all processes."""
     if config.shuffle_captions:
         ledger.warnings.append("captions were shuffled over the images: a control, not a model to use")
+    if isinstance(loaded.tokenizer, WordTokenizer):
+        captions = [caption for corpus in corpora for caption in corpus.captions()]
+        if said := unknown_words(loaded.tokenizer, captions):
+            ledger.warnings.append(said)
     if config.batch_size < world.size:
         raise InputError(f"a batch of {config.batch_size} is too small for {world.size} processes")
     if 0 < len(held) < world.size:

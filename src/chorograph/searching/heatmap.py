@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Windows = NDArray[np.int64]
+#: Cosines of one plain picture at several sizes differ by about a tenth of this, by rounding.
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ def probability(similarity: CellMap, *, compat: bool = False) -> CellMap:
     """
     values = similarity.values - similarity.values.min()
     top = values.max()
-    # Rounding of the cumulative sums is no difference between places.
-    flat = top <= 1e-12 * max(1.0, float(np.abs(similarity.values).max()))
+    # Rounding of single precision through a tower is no difference between places.
+    flat = top <= _ROUNDING * max(1.0, float(np.abs(similarity.values).max()))
     values = np.zeros_like(values) if flat else values / top
     return replace(similarity, values=np.floor(255 * values) if compat else values)
 

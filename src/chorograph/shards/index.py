@@ -52,7 +52,7 @@ def indexed(path: Path, want: Callable[[str], bool], drop: Drop) -> Iterator[tup
     """Yield the samples of a plain tar with the bytes of those members that `want` names; the others are skipped."""
     with open_stream(path) as stream:
         if isinstance(stream, GzipFile):
-            raise InputError(f"{path} is not a plain tar, in which one sample can be found; unpack or pack it anew")
+            raise InputError(f"{path} is a gzipped shard, in which no one sample can be found; unpack it (gunzip)")
         yield from group(walk(stream, drop, want), drop)
 
 

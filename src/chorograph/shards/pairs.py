@@ -4,29 +4,68 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chorograph.ground.errors import ImageError, InputError
+from chorograph.ground.file_sorts import sort_of
+from chorograph.shards.folder_pairs import holds_pairs, open_folder
 from chorograph.shards.index import indexed
-from chorograph.shards.samples import CAPTIONS, IMAGES, read_caption, unusable
-from chorograph.shards.tar import Drop, split_name
+from chorograph.shards.samples import CAPTIONS, DOTTED, IMAGES, captions_of, lost, read_listed, unusable
+from chorograph.shards.tar import Drop, Member, split_name
 
+#: Beyond the kinds of `CAPTIONS`: a `json` that lists several.
+_LISTED = len(CAPTIONS)
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
+class ShardPairs(Protocol):
+    """Image-text pairs by row, wherever they lie: shards, or a folder of files."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The shards, or the folder."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What each row is called."""
+
+    @property
+    def numbers(self) -> NDArray[np.int32]:
+        """How many captions each row has (n,)."""
+
+    def __len__(self) -> int: ...
+
+    def key(self, row: int) -> str:
+        """Return the key of a row."""
+
+    def uri(self, row: int) -> str:
+        """Return where a row's image lies."""
+
+    def image(self, row: int) -> bytes:
+        """Return the encoded image of a row; `ImageError` where it is not there any more."""
+
+    def captions(self, row: int) -> tuple[str, ...]:
+        """Return the captions of a row, one or more."""
+
+    def caption(self, row: int) -> str:
+        """Return the first caption of a row."""
+
+
 @dataclass(frozen=True)
-class ShardPairs:
+class TarPairs:
     """Pairs by row: shard by shard in the order given, inside a shard in its own.
 
-    `spans` (n, 4): offset and size of the image, offset and size of the caption; `caption_kinds` (n,): which of
-    `CAPTIONS`. Reading is thread-safe, and survives a fork and a way through pickle.
+    `spans` (n, 4): offset and size of the image, offset and size of what holds the captions; `caption_kinds` (n,):
+    which of `CAPTIONS` that is, or beyond them a `json` that lists several; `numbers` (n,): how many captions. Reading
+    is thread-safe, and survives a fork and a way through pickle.
     """
 
     paths: tuple[Path, ...]
@@ -34,6 +73,7 @@ class ShardPairs:
     shards: NDArray[np.int32] = field(repr=False)
     spans: NDArray[np.int64] = field(repr=False)
     caption_kinds: NDArray[np.int8] = field(repr=False)
+    numbers: NDArray[np.int32] = field(repr=False)
     _files: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -51,12 +91,20 @@ class ShardPairs:
         """Return the encoded image; `ImageError` where the shard was cut since it was opened."""
         return self._read(row, *self.spans[row, :2])
 
+    def captions(self, row: int) -> tuple[str, ...]:
+        """Return the captions of a row, one or more."""
+        kind, data = int(self.caption_kinds[row]), self._read(row, *self.spans[row, 2:])
+        if kind == _LISTED:
+            found, reason = read_listed(data), None
+        else:
+            found, reason = captions_of({CAPTIONS[kind]: data})
+        if len(found) != self.numbers[row]:
+            raise InputError(f"{self.uri(row)} changed while it was in use: {reason or 'other captions'}")
+        return found
+
     def caption(self, row: int) -> str:
-        """Return the caption."""
-        caption, reason = read_caption(CAPTIONS[self.caption_kinds[row]], self._read(row, *self.spans[row, 2:]))
-        if caption is None:
-            raise InputError(f"{self.uri(row)} changed while it was in use: {reason}")
-        return caption
+        """Return the first caption of a row."""
+        return self.captions(row)[0]
 
     def _read(self, row: int, offset: int, size: int) -> bytes:
         shard = int(self.shards[row])
@@ -77,38 +125,87 @@ class ShardPairs:
             os.close(file)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.paths, self.keys, self.shards, self.spans, self.caption_kinds)
+        return type(self), (self.paths, self.keys, self.shards, self.spans, self.caption_kinds, self.numbers)
 
 
 def open_pairs(shards: Sequence[Path | str], drop: Drop) -> ShardPairs:
-    """Read the headers and captions of plain tars; what is no pair is told to `drop`, and each row is final.
+    """Read the headers and captions of plain tars, or the captions of a folder or table of pairs.
 
-    Only the images are not looked at. Raises `InputError` where a shard is not there or no pair is left.
+    What is no pair is told to `drop`, and each row is final: only the images are not looked at. Raises `InputError`
+    where a shard is not there or no pair is left: with the counted reasons, an example and a remedy.
     """
     paths = expand_shards(shards)
+    if len(paths) == 1 and holds_pairs(paths[0]):
+        return open_folder(paths[0], drop)
     keys: list[str] = []
-    rows: list[tuple[int, int, int, int, int, int]] = []
+    rows: list[tuple[int, int, int, int, int, int, int]] = []
+    left_out = _LeftOut(drop)
     for number, path in enumerate(paths):
-        for key, members in indexed(path, _is_caption, drop):
+        left_out.path = path
+        for key, members in indexed(path, _is_caption, left_out.tell):
             reason = unusable(members)
             if reason is not None:
-                drop(reason)
+                left_out.tell(reason, lost(members), f"{key}.{next(iter(members))}")
                 continue
             image = next(members[extension] for extension in IMAGES if extension in members)
-            kind = next(kind for kind, extension in enumerate(CAPTIONS) if extension in members)
-            caption = members[CAPTIONS[kind]]
+            kind, caption, count = _captions_in(members)
             keys.append(key)
-            rows.append((number, image.offset, image.size, caption.offset, caption.size, kind))
+            rows.append((number, image.offset, image.size, caption.offset, caption.size, kind, count))
     if not rows:
-        raise InputError(f"{', '.join(map(str, shards))}: no image with a caption in {len(paths)} shards")
+        raise InputError(f"{', '.join(map(str, shards))}: no image with a caption in {len(paths)} shards{left_out}")
     table = np.array(rows, dtype=np.int64)
-    return ShardPairs(
+    return TarPairs(
         paths=tuple(paths),
         keys=tuple(keys),
         shards=table[:, 0].astype(np.int32),
         spans=np.ascontiguousarray(table[:, 1:5]),
         caption_kinds=table[:, 5].astype(np.int8),
+        numbers=table[:, 6].astype(np.int32),
     )
+
+
+def _captions_in(members: Mapping[str, Member]) -> tuple[int, Member, int]:
+    """Return which member holds a sample's captions: its kind, itself, and how many they are."""
+    if "json" in members and (listed := read_listed(members["json"].data or b"")):
+        return _LISTED, members["json"], len(listed)
+    kind = next(kind for kind, extension in enumerate(CAPTIONS) if extension in members)
+    return kind, members[CAPTIONS[kind]], 1
+
+
+@dataclass
+class _LeftOut:
+    """Counts what is left out, with an example of each reason; as text, the end of an error."""
+
+    drop: Drop
+    path: Path = Path()
+    counted: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def tell(self, reason: str, number: int = 1, example: str = "") -> None:
+        self.counted[reason] += number
+        self.examples.setdefault(reason, example or self.path.name)
+        for _ in range(number):
+            self.drop(reason)
+
+    def __str__(self) -> str:
+        if not self.counted:
+            return "; they are empty"
+        what = sort_of(self.path) if set(self.counted) <= {"shard damaged", "shard truncated"} else None
+        if what is not None:
+            return f"; {self.path} is {what}"
+        said = ", ".join(f"{number} x {reason} ({self.examples[reason]})" for reason, number in self.counted.items())
+        remedy = next((remedy for reason, remedy in _REMEDIES.items() if reason in self.counted), "")
+        return f"; left out: {said}{remedy}"
+
+
+#: What to do, for the first reason that was met.
+_REMEDIES = {
+    "duplicate key": "; members of one key must follow each other: pack anew, sorted by name (tar --sort=name)",
+    DOTTED: "; all after the first dot of a name is its extension: rename without other dots, and pack anew",
+    "image without a caption": "; image and caption need one name, folder included (a/1.jpg, a/1.txt): rename, and "
+    "pack anew",
+    "shard damaged": "; get the shards again",
+}
 
 
 def expand_shards(shards: Sequence[Path | str]) -> list[Path]:
@@ -121,7 +218,7 @@ def expand_shards(shards: Sequence[Path | str]) -> list[Path]:
         for pattern in _numbered(asked):
             path = Path(pattern)
             if path.is_dir():
-                here = sorted(path.glob("*.tar"))
+                here = sorted(path.glob("*.tar")) or ([path] if holds_pairs(path) else [])
             elif path.is_file():
                 here = [path]
             else:

@@ -5,10 +5,10 @@ RS5M's pickled metadata (`*.pkl`) is never read: the CSV files hold the same, an
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from chorograph.ground.csv_rows import read_csv_rows
 from chorograph.ground.errors import InputError
 from chorograph.shards.samples import IMAGES, Sample
 from chorograph.shards.tar import Drop, open_stream, split_name, walk
@@ -16,37 +16,52 @@ from chorograph.shards.tar import Drop, open_stream, split_name, walk
 #: Columns that a caption stands in, the first one there is taken; the published files differ.
 _CAPTIONS = ("text", "caption")
 _NAME = "img_name"
-#: Longer fields than the standard library allows: captions of 3,248 words exist.
-_MAX_FIELD = 1024**2
 
 
 def read_metadata(path: Path, drop: Drop) -> dict[str, str]:
     """Return captions by image name out of a CSV file of RS5M (`img_name`, `text` or `caption`), in its order.
 
-    `drop` is told of rows without a name or caption and of names that come again. Raises `InputError` for a pickle and
-    for a file without these columns.
+    `drop` is told of rows without a name or caption or with fields beyond the columns, and of names that come again.
+    Raises `InputError` for a pickle, for a file without these columns, and naming the row of a quote left open.
     """
     if path.suffix != ".csv":
         raise InputError(f"{path} is no CSV file; RS5M's pickles hold the same as its CSV files and are not read")
-    csv.field_size_limit(_MAX_FIELD)
     captions: dict[str, str] = {}
     try:
         with path.open(encoding="utf-8-sig", errors="strict", newline="") as file:
-            rows = csv.DictReader(file)
-            column = next((name for name in _CAPTIONS if name in (rows.fieldnames or ())), None)
-            if column is None or _NAME not in (rows.fieldnames or ()):
-                raise InputError(f"{path} has the columns {rows.fieldnames}; it needs {_NAME} and text or caption")
+            held, rows = read_csv_rows(file, path)
+            column = next((name for name in _CAPTIONS if name in held), None)
+            if column is None or _NAME not in held:
+                raise InputError(f"{path} has the columns {held}; it needs {_NAME} and text or caption")
             for row in rows:
-                name, caption = (row[_NAME] or "").strip(), (row[column] or "").strip()
-                if not name or not caption:
+                name, caption = row.values.get(_NAME, "").strip(), row.values.get(column, "").strip()
+                if row.surplus:
+                    drop("row with more fields than columns")
+                elif not name or not caption:
                     drop("row without a name or caption")
                 elif name in captions:
                     drop("name that comes again")
                 else:
                     captions[name] = caption
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as CSV: {error}") from error
     return captions
+
+
+def check_parts(parts: Sequence[Path]) -> None:
+    """Raise `InputError` where a part of a split archive (`_aa`, `_ab`, ...) is missing: read on, images would be lost.
+
+    All parts but the last are of one size; that the last is there is seen when the archive ends.
+    """
+    letters = [path.name[-1] for path in parts]
+    wanted = [chr(ord("a") + number) for number in range(len(parts))]
+    if letters != wanted:
+        missing = next(letter for letter in map(chr, range(ord("a"), ord("z") + 1)) if letter not in letters)
+        raise InputError(f"{parts[0].name[:-1]}{missing} is missing beside {parts[-1].name}; get all parts of it")
+    sizes = [path.stat().st_size for path in parts]
+    if len(set(sizes[:-1])) > 1:
+        odd = next(path for path, size in zip(parts, sizes, strict=True) if size != sizes[0])
+        raise InputError(f"{odd} is of another size than {parts[0].name}; a part was cut off: get it again")
 
 
 def archive_samples(parts: Sequence[Path], captions: Mapping[str, str], drop: Drop) -> Iterator[Sample]:

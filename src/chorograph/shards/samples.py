@@ -18,6 +18,8 @@ CAPTIONS = ("caption", "txt", "json")
 NAME = "img_name"
 
 _WITHOUT_CAPTION = "image without a caption"
+#: Why nothing is found of names with coordinates or versions in them.
+DOTTED = "name with a dot before its extension"
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,16 @@ class Sample:
         """Return the encoded image."""
         return self.members[next(extension for extension in IMAGES if extension in self.members)]
 
-    def caption(self) -> str:
-        """Return the caption."""
-        extension = next(extension for extension in CAPTIONS if extension in self.members)
-        caption, reason = read_caption(extension, self.members[extension])
-        if caption is None:
+    def captions(self) -> tuple[str, ...]:
+        """Return the captions, one or more."""
+        found, reason = captions_of(self.members)
+        if reason is not None:
             raise ValueError(f"{self.key}: {reason}")
-        return caption
+        return found
+
+    def caption(self) -> str:
+        """Return the first caption."""
+        return self.captions()[0]
 
     @property
     def name(self) -> str:
@@ -56,8 +61,8 @@ def read_samples(source: Path | Sequence[Path], drop: Drop) -> Iterator[Sample]:
             reason = unusable(members)
             if reason is None:
                 yield Sample(key, {extension: member.data or b"" for extension, member in members.items()})
-            else:
-                drop(reason)
+            for _ in range(lost(members) if reason else 0):
+                drop(str(reason))
 
 
 def group(members: Iterable[Member], drop: Drop) -> Iterator[tuple[str, dict[str, Member]]]:
@@ -82,12 +87,51 @@ def group(members: Iterable[Member], drop: Drop) -> Iterator[tuple[str, dict[str
 
 def unusable(members: Mapping[str, Member]) -> str | None:
     """Return why a sample is no image-text pair, or None; captions must have been read."""
-    extension = next((extension for extension in CAPTIONS if extension in members), None)
+    captioned = any(extension in members for extension in CAPTIONS)
     if not any(image in members for image in IMAGES):
-        return "caption without an image" if extension else "neither image nor caption"
+        if _dotted(members):
+            return DOTTED
+        return "caption without an image" if captioned else "neither image nor caption"
+    return captions_of({extension: member.data or b"" for extension, member in members.items()})[1]
+
+
+def lost(members: Mapping[str, Member]) -> int:
+    """Return how many images go with a sample that is no pair: names with dots make one key of many."""
+    return max(1, len(_dotted(members)))
+
+
+def _dotted(members: Mapping[str, Member]) -> list[str]:
+    """Return the extensions that are an image's but for dots before: of `tile_34.05_-118.24.jpg`, `05_-118.24.jpg`."""
+    return [extension for extension in members if "." in extension and extension.rpartition(".")[2] in IMAGES]
+
+
+def captions_of(members: Mapping[str, bytes]) -> tuple[tuple[str, ...], str | None]:
+    """Return the captions of a sample and None, or none and the reason.
+
+    A `json` that lists `captions` (as `area pack` writes it) has them all; else there is one, in the first of
+    `CAPTIONS`.
+    """
+    if listed := read_listed(members.get("json", b"")):
+        return listed, None
+    extension = next((extension for extension in CAPTIONS if extension in members), None)
     if extension is None:
-        return _WITHOUT_CAPTION
-    return read_caption(extension, members[extension].data or b"")[1]
+        return (), _WITHOUT_CAPTION
+    caption, reason = read_caption(extension, members[extension])
+    return (() if caption is None else (caption,)), reason
+
+
+def read_listed(data: bytes) -> tuple[str, ...]:
+    """Return the texts that a JSON object lists as `captions`; none where it is something else."""
+    if b'"captions"' not in data:
+        return ()
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return ()
+    texts = content.get("captions") if isinstance(content, dict) else None
+    if not isinstance(texts, list):
+        return ()
+    return tuple(text.strip() for text in texts if isinstance(text, str) and text.strip())
 
 
 def read_caption(extension: str, data: bytes) -> tuple[str | None, str | None]:

@@ -32,7 +32,8 @@ _MAX_NAME_BYTES = 64 * 1024
 PICKLES = frozenset({"pkl", "pickle", "pyd", "pth", "pt", "ckpt", "joblib", "npy", "npz", "dill"})
 
 _CHUNK = 1024**2
-_TOO_SHORT, _DAMAGED = "shard truncated", "shard damaged"
+#: Reasons for which all after a place is lost.
+ENDS = _TOO_SHORT, _DAMAGED = "shard truncated", "shard damaged"
 
 
 class Member(NamedTuple):

@@ -11,22 +11,25 @@ from chorograph.acquisition.holding import hold
 from chorograph.area.draft import AreaDraft
 from chorograph.area.folder import Source
 from chorograph.ground.errors import InputError
+from chorograph.ground.image_formats import find_image_files, is_litter
 from chorograph.ground.stage import Ledger, Progress, silent
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
 
 
 def find_images(source: Path, ledger: Ledger) -> list[tuple[str, Path]]:
     """Return (class, file) of every image below SOURCE/CLASS, sorted; `InputError` for a class folder without images.
 
-    Links that lead out of SOURCE are left out and counted.
+    Hidden folders and files, a system's own (`__MACOSX`, `._a.jpg`) and links that lead out of SOURCE are left out and
+    counted.
     """
     if not source.is_dir():
         raise InputError(f"{source} is not a folder")
     root = source.resolve()
     found: list[tuple[str, Path]] = []
     for folder in sorted(path for path in source.iterdir() if path.is_dir()):
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        if is_litter(folder):
+            ledger.drop("folder that is hidden or one of the system, no class")
+            continue
+        files = find_image_files(folder, ledger.drop)
         if not files:
             raise InputError(f"{folder} holds no images; remove the folder or fill it")
         for file in files:

@@ -68,6 +68,8 @@ def curate(
     for step, reasons in found["reasons"].items():
         for reason, number in reasons.items():
             ledger.drop(f"{step}: {reason}", number)
+    if said := _nothing_fetched(found):
+        ledger.warnings.append(said)
     ledger.facts["table"] = _table(found["funnel"], ["read", *found["steps"], "remain"])
     ledger.outputs += [out / "dropped.parquet", out / "statistics.json", out / "report.html", corpus]
 
@@ -77,6 +79,21 @@ def _table(funnel: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
     shown = [funnel[-1], *funnel[:-1][:_SOURCES]] if len(funnel) > 2 else [funnel[-1]]
     columns = ["rows", *[str(row["source"]) for row in shown]]
     return {"columns": columns, "rows": [[name, *[f"{row[name]:,}" for row in shown]] for name in names]}
+
+
+def _nothing_fetched(found: Mapping[str, Any]) -> str | None:
+    """Return a warning where every fetch failed: more often a network or a proxy than a hundred dead hosts."""
+    total, steps = found["funnel"][-1], found["steps"]
+    if "fetch" not in steps or not total["fetch"]:
+        return None
+    reached = total["read"] - sum(total[step] for step in steps[: steps.index("fetch")] if step != "repeated_rows")
+    if total["fetch"] + total["repeated_rows"] < reached:
+        return None
+    reasons = ", ".join(f"{number} x {reason}" for reason, number in found["reasons"]["fetch"].items())
+    return (
+        f"none of {total['fetch']:,} addresses could be fetched ({reasons}); is this machine online, without a proxy, "
+        "and are its addresses public (or in `allow`)?"
+    )
 
 
 def _samples(path: Path) -> Mapping[str, list[dict[str, Any]]]:

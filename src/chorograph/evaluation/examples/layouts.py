@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,10 +11,12 @@ from typing import Any
 
 from chorograph.acquisition.layouts.captions_json import read_pairs
 from chorograph.acquisition.layouts.rsicd import read_records
-from chorograph.acquisition.own.image_folder import SUFFIXES, find_images
+from chorograph.acquisition.own.image_folder import find_images
 from chorograph.area.folder import Area
+from chorograph.ground.csv_rows import read_csv_rows
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import read_json
+from chorograph.ground.image_formats import find_image_files, is_litter
 from chorograph.ground.stage import Ledger
 
 _ROLES = ("train", "val", "test")
@@ -120,8 +121,10 @@ def _described(folder: Path, patterns: Sequence[str]) -> Path | None:
 
 
 def _read_folder(data: Path, ledger: Ledger) -> list[Example]:
-    folders = [path for path in data.iterdir() if path.is_dir()] if data.is_dir() else []
-    if len(folders) == 1 and any(path.is_dir() for path in folders[0].iterdir()):
+    every = [path for path in data.iterdir() if path.is_dir()] if data.is_dir() else []
+    folders = [path for path in every if not is_litter(path)]
+    if len(folders) == 1 and any(path.is_dir() and not is_litter(path) for path in folders[0].iterdir()):
+        ledger.drop("folder that is hidden or one of the system, no class", len(every) - len(folders))
         return _read_folder(folders[0], ledger)
     if folders and {path.name for path in folders} <= set(_ROLES):
         return [
@@ -192,17 +195,19 @@ def _csv_rows(path: Path) -> Iterable[_Row]:
             text = data.decode("gb18030")
         except UnicodeDecodeError as error:
             raise InputError(f"{path} is neither UTF-8 nor GB 18030: {error}") from error
-    table = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
-    columns = table.fieldnames or []
+    columns, rows = read_csv_rows(io.StringIO(text, newline=""), path)
     image = next((name for name in _IMAGE_COLUMNS if name in columns), None)
     caption = next((name for name in _CAPTION_COLUMNS if name in columns), None)
     if image is None or caption is None:
         raise InputError(f"{path} needs columns filename and title, not {', '.join(columns) or 'none'}")
-    for row in table:
-        where = f"{path}, row {table.line_num}"
-        if not row[image] or row[caption] is None:
+    for row in rows:
+        where = f"{path}, row {row.line}"
+        if row.surplus:
+            held = len(row.values) + len(row.surplus)
+            raise InputError(f"{where}: {held} fields for {len(columns)} columns; put a text with commas in quotes")
+        if not row.values.get(image) or caption not in row.values:
             raise InputError(f"{where}: {image} or {caption} is missing")
-        yield where, row[image], [row[caption]], None, row.get("split")
+        yield where, row.values[image], [row.values[caption]], None, row.values.get("split")
 
 
 def _json_rows(path: Path) -> Iterable[_Row]:
@@ -245,9 +250,8 @@ class _Files:
     @classmethod
     def below(cls, folder: Path) -> _Files:
         by_name = defaultdict(list)
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in SUFFIXES:
-                by_name[path.name].append(path)
+        for path in find_image_files(folder, lambda reason: None):
+            by_name[path.name].append(path)
         return cls(folder, dict(by_name))
 
     def find(self, name: str, where: str) -> Path:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chorograph.acquisition.own.image_folder import SUFFIXES
 from chorograph.area.folder import Area
 from chorograph.area.images import perceptual_hash, read_encoded, read_rgb
 from chorograph.ground.errors import ImageError, InputError
 from chorograph.ground.files import read_json
+from chorograph.ground.image_formats import SUFFIXES
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.models.encoders.registry import images_seen
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from chorograph.acquisition.own.image_folder import SUFFIXES
 from chorograph.area.folder import Area
 from chorograph.area.images import read_rgb
 from chorograph.evaluation.examples.layouts import Example, of_role, read_captioned
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import read_json
+from chorograph.ground.image_formats import SUFFIXES
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.metrics import captions as metrics
 from chorograph.metrics.regression import BlockBootstrap, Estimate, Vector

@@ -17,6 +17,8 @@ from chorograph.models.encoders.protocols import ImageTextEncoder
 OURS, PUBLISHED = "zero-shot", "published arithmetic"
 #: Texts that are encoded between two reports of progress.
 _TEXTS = 512
+#: Cosines that differ by less from 1 are those of equal texts, rounded.
+_SAME = 1e-6
 
 
 def evaluate_zero_shot(
@@ -27,11 +29,13 @@ def evaluate_zero_shot(
     *,
     seed: int = 0,
     progress: Progress = silent,
+    warn: Callable[[str], None] = lambda said: None,
 ) -> dict[str, dict[str, Estimate]]:
     """Classify encoded images among `classes`, by the mean of each class's prompts; returns two rows of scores.
 
     `zero-shot` has class names as words and every prompt of equal weight; `published arithmetic` (compat) has
     names only lower-cased, the mean of the prompts taken before their lengths are made equal (RS5M, inference_tool.py).
+    `warn` is told of classes that no prompt tells apart.
     """
     row = {name: number for number, name in enumerate(classes)}
     target = np.array([row[str(example.kind)] for example in encoded.examples], dtype=np.int64)
@@ -40,10 +44,22 @@ def evaluate_zero_shot(
         texts = fill(templates, [name(kind) for kind in classes])
         embeddings = encode_distinct(encoder, texts, unit=False, progress=progress)
         weights = class_weights(embeddings.reshape(len(classes), len(templates), -1), compat=compat)
+        if not compat and (alike := coinciding(weights, classes)):
+            said = "; ".join(", ".join(names) for names in alike)
+            warn(f"the prompts of some classes coincide, so no image is told apart by them: {said}")
         predicted = top_class(encoded.vectors @ weights.T, target)
         return classification(target, predicted, classes, BlockBootstrap(seed=seed))
 
     return {OURS: judge(spaced_name, False).scores(), PUBLISHED: judge(published_name, True).scores()}
+
+
+def coinciding(weights: NDArray[np.float32], classes: Sequence[str]) -> list[list[str]]:
+    """Return the groups of classes whose vectors (n, dim), of unit length, are the same within rounding."""
+    groups: dict[int, list[str]] = {}
+    same = weights.astype(np.float64) @ weights.T.astype(np.float64) > 1 - _SAME
+    for row, name in enumerate(classes):
+        groups.setdefault(int(same[row].argmax()), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
 
 
 def encode_distinct(

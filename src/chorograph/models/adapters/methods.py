@@ -9,6 +9,7 @@ frozen, scale and projections included.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -104,6 +105,18 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in model.state_dict().items() if name in trained or name in buffers}
 
 
+def base_digest(model: nn.Module) -> str:
+    """Return the digest of the plain weights underneath an adapter: those that no adapter trains or adds to."""
+    plain = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if name in plain:
+            values = tensor.detach().cpu().contiguous().flatten()
+            digest.update(f"{name}\0{values.dtype}\0".encode())
+            digest.update(values.view(torch.uint8).numpy().tobytes() if values.numel() else b"")
+    return digest.hexdigest()
+
+
 def save_adapter(folder: Path, model: nn.Module, adapter: Adapter, base: str = "") -> None:
     """Write the adapter alone: its tensors as safetensors, and its settings.
 
@@ -112,13 +125,15 @@ def save_adapter(folder: Path, model: nn.Module, adapter: Adapter, base: str = "
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in adapter_state(model).items()}
     with atomic_path(folder / _WEIGHTS) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
-    write_json(folder / _SETTINGS, {"format": FORMAT, "base": base, **asdict(adapter)})
+    write_json(
+        folder / _SETTINGS, {"format": FORMAT, "base": base, "base_sha256": base_digest(model), **asdict(adapter)}
+    )
 
 
 def load_adapter(model: nn.Module, folder: Path) -> Adapter:
     """Add the adapter that `folder` holds to the plain model it was trained on; `InputError` where it does not fit."""
     settings = _settings(folder)
-    settings.pop("base", None)
+    base, digest = settings.pop("base", None), settings.pop("base_sha256", None)
     try:
         adapter = Adapter(**{**settings, "towers": tuple(settings["towers"])})
     except (TypeError, KeyError, ValueError) as error:
@@ -132,6 +147,11 @@ def load_adapter(model: nn.Module, folder: Path) -> Adapter:
     )
     if wrong:
         raise InputError(f"{folder} is the adapter of another model: {len(wrong)} tensors differ, {wrong[0]} first")
+    if digest is not None and base_digest(model) != digest:
+        raise InputError(
+            f"{folder} was trained on other weights than {base or 'this model'} holds now; use the checkpoint that it "
+            "was trained on, or train it again"
+        )
     model.load_state_dict(tensors, strict=False)
     return adapter
 

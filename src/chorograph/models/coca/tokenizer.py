@@ -92,6 +92,11 @@ class WordTokenizer:
             tokens[row, : len(ids) + 2] = torch.tensor([self.sot_token_id, *ids, self.eot_token_id])
         return tokens
 
+    def unknown(self, texts: Iterable[str]) -> tuple[int, int]:
+        """Return how many words of texts are none of its own, and how many there are."""
+        words = [word for text in texts for word in split_words(text)]
+        return sum(word not in self._ids for word in words), len(words)
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids: words with spaces between, none before a punctuation mark."""
         text = ""
@@ -123,3 +128,21 @@ class WordTokenizer:
 def split_words(text: str) -> list[str]:
     """Split a caption into lower-cased words and punctuation marks."""
     return _WORD.findall(text.lower())
+
+
+#: Share of words that a model never saw from which on the user is warned.
+_MANY = 0.2
+
+
+def unknown_words(tokenizer: Tokenizer, texts: Iterable[str]) -> str | None:
+    """Return a warning where many words of texts are unknown to a compact tokenizer; others take any text apart."""
+    if not isinstance(tokenizer, WordTokenizer):
+        return None
+    unknown, number = tokenizer.unknown(texts)
+    if not number or unknown / number < _MANY:
+        return None
+    return (
+        f"{unknown:,} of {number:,} words ({unknown / number:.0%}) are unknown to the model's tokenizer of "
+        f"{len(tokenizer.words):,} words, and all look alike to it; use a model with another tokenizer, or train one "
+        "on such texts"
+    )

@@ -24,6 +24,8 @@ from chorograph.models.preprocessing import Pixels, Preprocessing
 from chorograph.models.weights import apply_weights, read_weights, weights_digest
 
 _BATCH = 64
+#: Embeddings of a text tower that says nothing else.
+_BPE = 49408
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,31 @@ def new_model(name: str, *, seed: int, captions: Sequence[str] = (), compact: bo
     if compact is None:
         compact = name in SMALL
     if not compact:
-        return _assemble(name, config, open_clip.get_tokenizer(name), seed, {})
+        theirs = open_clip.get_tokenizer(name)
+        if name in SMALL:  # ours alone have no size of their own: the towers are made for the tokenizer
+            _resize(config, theirs.vocab_size)
+        return _assemble(name, config, theirs, seed, {})
     tokenizer = WordTokenizer.learn(captions)
+    _resize(config, tokenizer.vocab_size, context_length=tokenizer.context_length)
+    return _assemble(name, config, tokenizer, seed, {})
+
+
+def _resize(config: dict[str, Any], vocab_size: int, **more: int) -> None:
     for part in ("text_cfg", "multimodal_cfg"):
         if part in config:
-            config[part] |= {"vocab_size": tokenizer.vocab_size, "context_length": tokenizer.context_length}
-    return _assemble(name, config, tokenizer, seed, {})
+            config[part] |= {"vocab_size": vocab_size, **more}
+
+
+def check_vocabulary(config: Mapping[str, Any], tokenizer: Tokenizer, where: str) -> None:
+    """Raise `InputError` where a tokenizer has more tokens than a text tower has embeddings."""
+    tokens = getattr(tokenizer, "vocab_size", None)
+    for part in ("text_cfg", "multimodal_cfg"):
+        held = config.get(part, {}).get("vocab_size", _BPE)
+        if isinstance(tokens, int) and isinstance(held, int) and tokens > held:
+            raise InputError(
+                f"{where}: its tokenizer has {tokens:,} tokens and its text tower ({part}) {held:,} embeddings; they "
+                "do not belong together"
+            )
 
 
 def load_open_clip(argument: str, device: str = "cpu", *, seed: int = 0) -> ImageTextModel:
@@ -109,6 +130,7 @@ def load_open_clip(argument: str, device: str = "cpu", *, seed: int = 0) -> Imag
 def _assemble(
     name: str, config: Mapping[str, Any], tokenizer: Tokenizer, seed: int, overrides: Mapping[str, Any]
 ) -> ImageTextModel:
+    check_vocabulary(config, tokenizer, name)
     model = build(config, seed)
     defaults = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
     size = getattr(model.visual, "image_size", config["vision_cfg"].get("image_size", 224))

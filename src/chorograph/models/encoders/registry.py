@@ -109,6 +109,16 @@ def parts_of(encoder: ImageEncoder) -> tuple[ImageEncoder, ...]:
     return encoder.parts if isinstance(encoder, JoinedEncoder) else (encoder,)
 
 
+def warn_of_unknown(encoder: ImageEncoder, texts: Sequence[str], warn: Callable[[str], None]) -> None:
+    """Tell `warn` of each part of an encoder to which many words of `texts` are unknown."""
+    from chorograph.models.coca.tokenizer import unknown_words
+
+    for part in parts_of(encoder):
+        tokenizer = getattr(getattr(part, "loaded", None), "tokenizer", None)
+        if tokenizer is not None and (said := unknown_words(tokenizer, texts)):
+            warn(f"{part.name}: {said}")
+
+
 def _load_one(name: str, device: str) -> ImageEncoder:
     if name.endswith(BF16):
         encoder: Any = _load_one(name.removesuffix(BF16), device)

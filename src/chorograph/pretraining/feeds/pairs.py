@@ -247,7 +247,8 @@ def load_shard_pairs(
         ids = tuple(shards.keys[row] for row in rows.tolist())
         pairs = Pairs(ids, OnDisk(decode, preprocessing.size), _Chosen(_ShardCaptions(shards), rows))
         parts.append(_in_memory(pairs, ledger, progress) if small else pairs)
-    ledger.count("captions trained on", len(parts[0]))
+    said = sum(map(len, parts[0].captions)) if small else int(shards.numbers[roles.train].sum())
+    ledger.count("captions trained on", said)
     return _counted(parts, ", ".join(map(str, shards.paths[:3])), ledger, roles.how)
 
 
@@ -321,7 +322,7 @@ class _ShardCaptions(Captions):
         return len(self.shards)
 
     def __getitem__(self, row: int, /) -> tuple[str, ...]:
-        return (self.shards.caption(row),)
+        return self.shards.captions(row)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         from chorograph.evaluation.examples.seen import read_seen
         from chorograph.evaluation.prompts import load_prompts
         from chorograph.evaluation.suites.zero_shot import evaluate_zero_shot
-        from chorograph.models.encoders.registry import load_image_text_encoder
+        from chorograph.models.encoders.registry import load_image_text_encoder, warn_of_unknown
 
         templates = load_prompts(settings.prompts)
         examples = read_classified(settings.data, ledger, split=settings.split)
@@ -51,7 +51,11 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         chosen = of_role(examples, settings.role)
         encoder = load_image_text_encoder(settings.model, settings.device)
         encoded = encode_examples(encoder, chosen, ledger, skip_bad=settings.skip_bad, progress=progress)
-        rows = evaluate_zero_shot(encoder, encoded, classes, templates, seed=settings.seed, progress=progress)
+        warn = ledger.warnings.append
+        warn_of_unknown(encoder, classes, warn)
+        rows = evaluate_zero_shot(
+            encoder, encoded, classes, templates, seed=settings.seed, progress=progress, warn=warn
+        )
         seen = read_seen(settings.seen, settings.model, ledger, progress)
         facts = {
             "part": settings.part(),

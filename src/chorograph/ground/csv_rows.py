@@ -1,0 +1,67 @@
+"""Reading CSV strictly: each row by its line, and nothing swallowed by a quote that is left open."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chorograph.ground.errors import InputError
+from chorograph.ground.image_formats import EXTENSIONS
+
+#: Characters of a field; longer ones are what an open quote makes of a large file.
+MOST = 131_072
+#: A line inside a quoted field that begins like a row about an image: the quote before it was never closed.
+_ROW_INSIDE = re.compile(rf"\n[^\n,\t;]*\.(?:{'|'.join(EXTENSIONS)})[\"']?[,\t;]", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class CsvRow:
+    """A row: the line it begins at (from 1), its values by column, and what stands beyond the last column."""
+
+    line: int
+    values: dict[str, str]
+    surplus: tuple[str, ...] = ()
+
+
+def read_csv_rows(lines: Iterable[str], path: Path, delimiter: str = ",") -> tuple[list[str], Iterator[CsvRow]]:
+    """Return the columns of a CSV text and its rows; a row that is too short lacks its last columns.
+
+    Raises `InputError` naming file and line: a quote that is not closed, goes on after its end, or has rows of images
+    inside; a field of more than `MOST` characters.
+    """
+    csv.field_size_limit(MOST)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    columns = [name.strip() for name in _next(reader, path) or []]
+    return columns, _rows(reader, columns, path)
+
+
+def _rows(reader: Any, columns: list[str], path: Path) -> Iterator[CsvRow]:
+    while True:
+        line = reader.line_num + 1
+        fields = _next(reader, path)
+        if fields is None:
+            return
+        if any(_ROW_INSIDE.search(field) for field in fields):
+            raise InputError(f"{path}, row {line}: a quote is left open and takes in the rows after it; close it")
+        surplus = tuple(fields[len(columns) :])
+        if fields:
+            yield CsvRow(line, dict(zip(columns, fields, strict=False)), surplus if any(surplus) else ())
+
+
+def _next(reader: Any, path: Path) -> list[str] | None:
+    line = reader.line_num + 1
+    try:
+        return next(reader, None)
+    except csv.Error as error:
+        said = str(error)
+        if "field limit" in said:
+            said = f"a field has more than {MOST:,} characters; is a quote left open?"
+        elif "unexpected end" in said:
+            said = "a quote is left open to the end of the file; close it, or double quotes inside a text"
+        elif "expected after" in said:
+            said = "a text goes on after its closing quote; double quotes inside a text, or close one left open before"
+        raise InputError(f"{path}, row {line}: {said}") from None
