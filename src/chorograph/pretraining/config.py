@@ -8,7 +8,6 @@ from pathlib import Path
 from chorograph.ground.settings import SEEDS, Range, above, at_least, setting
 from chorograph.models.graph.composition import COMPOSITION_NAMES
 from chorograph.pretraining.objectives.registry import OBJECTIVES
-from chorograph.shards.folder_pairs import holds_pairs
 
 #: Decays of running means, and shares of a whole: one itself is none.
 _DECAY = _SHARE = Range(0, 1, high_open=True)
@@ -299,5 +298,7 @@ def is_shards(place: Path) -> bool:
     """Return whether a path or pattern stands for tars or a folder of pairs, not for an area (which may hold tars)."""
     if (place / "area.toml").is_file():
         return False
+    from chorograph.shards.folder_pairs import holds_pairs
+
     named = place.name.endswith((".tar", ".tar.gz", ".tgz"))
     return named or (place.is_dir() and any(place.glob("*.tar"))) or holds_pairs(place)

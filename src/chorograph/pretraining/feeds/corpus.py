@@ -75,7 +75,7 @@ class Corpus:
     def captions(self) -> list[str]:
         """Return all captions, for a tokenizer to learn from."""
         if self.shards is not None:
-            return [self.shards.caption(row) for row in range(len(self.shards))]
+            return [text for row in range(len(self.shards)) for text in self.shards.captions(row)]
         return list(_WORDS) if self.area is None else self.area.captions["caption"].tolist()
 
     def pairs(
