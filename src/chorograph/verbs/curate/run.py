@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chorograph.ground.recipe_file import find_recipe, read_arguments
 from chorograph.ground.settings import at_least, placed, plain, setting
 from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
 from chorograph.verbs.verb import Verb
@@ -33,6 +32,8 @@ class Settings:
 
 def inputs(settings: Settings) -> list[Path]:
     """Return the recipe; the identities of the partitions stand among the manifest's settings."""
+    from chorograph.ground.recipe_file import find_recipe
+
     return [find_recipe(settings.recipe)]
 
 
@@ -57,6 +58,7 @@ def curate_with(
     from chorograph.curation.run.curate import curate
     from chorograph.curation.run.partitions import find_partitions, placed_input
     from chorograph.curation.run.plan import read_plan
+    from chorograph.ground.recipe_file import read_arguments
 
     (recipe,) = inputs(settings)
     plan = read_plan(recipe, read_arguments(settings.set))
