@@ -24,7 +24,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64
         (b"<!doctype html><html><title>Virus scan warning</title>", "a web page"),
         (b"\xef\xbb\xbf\n<HTML>", "a web page"),
         (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "a web page"),
-        (gzip.compress(b"x"), "gzipped: unpack it"),
+        (gzip.compress(b"x", mtime=0), "gzipped: unpack it"),
         (b"", "empty"),
         (b"PAR1....", "a Parquet table"),
         (b"PK\x03\x04 and no more", "damaged or cut off"),

@@ -27,7 +27,7 @@ from chorograph.models.checkpoint import save_checkpoint
 from chorograph.models.coca import towers as coca
 from chorograph.models.encoders.open_clip import new_model
 from chorograph.models.encoders.registry import load_encoder
-from chorograph.reporting.page import write_report
+from chorograph.reporting.report import write_report
 from chorograph.study.explanation import _verdict, read_concepts
 from chorograph.study.finished_run import redrawn
 from chorograph.study.overlay import overlay
