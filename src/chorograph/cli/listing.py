@@ -22,6 +22,7 @@ _REGISTRIES = {
     "probes": "chorograph.prediction.probes.names:PROBES",
     "splits": "chorograph.area.split_names:SPLITS",
     "layouts": "chorograph.acquisition.layouts.registry:LAYOUTS",
+    "objectives": "chorograph.pretraining.objectives.registry:OBJECTIVES",
     "captioners": "chorograph.captioning.registry:CAPTIONERS",
 }
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
