@@ -156,7 +156,7 @@ def test_template_captions_never_tell_an_indicator(city: Path, tmp_path: Path) -
     ("words", "code", "message"),
     [
         ("predict CITY --embeddings none --indicator incom --out RUN", 2, "median_income|known"),
-        ("predict CITY --indicator carbon --split blocks --out RUN", 2, "one of spatial_block"),
+        ("predict CITY --indicator carbon --split blocks --out RUN", 2, "no split named 'blocks'"),
         ("predict CITY --indicator carbon --embeddings rcf:8 --out RUN", 1, "run `chorograph embed`"),
         ("predict CITY --indicator carbon --embeddings none --folds 500 --out RUN", 1, "fewer folds"),
         ("predict RUN --indicator carbon --out RUN", 1, "is not an area"),

@@ -114,7 +114,7 @@ def test_the_head_is_the_logistic_regression_that_it_says(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="ten or more negative"):
         fit_detector(positive, negative[:3], "m", "f")
     (tmp_path / "head" / "detector.npz").write_bytes(b"no")
-    with pytest.raises(InputError, match="no readable detector"):
+    with pytest.raises(InputError, match="as a detector: it is damaged"):
         read_detector(tmp_path / "head")
 
 
@@ -223,7 +223,6 @@ def test_the_command_line_says_the_same(filed: Filed, recipe: Recipe, tmp_path: 
     said = json.loads(done.stdout.strip().splitlines()[-1])
     assert said["counts"]["rows kept"] > 0
     assert "each row    valid_images: image decodes" in done.stderr
-    assert "rows/s" in done.stderr
     shard = next((tmp_path / "out" / "corpus" / "shards").glob("*.tar"))
     done = CliRunner().invoke(app, ["curate", "look", str(shard), "--out", str(tmp_path / "look.jpg")])
     assert done.exit_code == 0 and (tmp_path / "look.jpg").stat().st_size > 5000

@@ -31,8 +31,8 @@ def test_equals_scikit_learn_at_the_same_sill_range_and_nugget() -> None:
     residual = y[fit] - cross_val_predict(LinearRegression(), X[fit], y[fit], cv=InnerFolds(slice(4, 7), 5000))
     assert np.allclose(ours.residual_, residual)
     field = ours.field_
-    variance, length = field.variances_["location"], field.lengths_["location"]
-    kernel = ConstantKernel(variance) * Matern(length, nu=0.5) + WhiteKernel(field.noise_ + 1e-6)
+    variance, length = field.process_.variances_["location"], field.process_.lengths_["location"]
+    kernel = ConstantKernel(variance) * Matern(length, nu=0.5) + WhiteKernel(field.process_.noise_ + 1e-6)
     theirs = GaussianProcessRegressor(kernel, optimizer=None, alpha=0)
     theirs.fit(X[fit, 4:], (residual - residual.mean()) / residual.std())
     mean, std = theirs.predict(X[new, 4:], return_std=True)
@@ -44,7 +44,7 @@ def test_equals_scikit_learn_at_the_same_sill_range_and_nugget() -> None:
 
 def test_the_marginal_likelihood_is_nearly_the_best_that_scikit_learn_finds() -> None:
     X, y, _ = _field(200)
-    ours = Kriged(DummyRegressor(), COLUMNS).fit(X, y).field_
+    ours = Kriged(DummyRegressor(), COLUMNS).fit(X, y).field_.process_
     kernel = ConstantKernel(1.0, (1e-3, 1e2)) * Matern(3.0, (0.1, 100.0), nu=0.5) + WhiteKernel(0.3, (1e-3, 3.0))
     theirs = GaussianProcessRegressor(kernel, alpha=0, n_restarts_optimizer=2, random_state=0)
     residual = y - cross_val_predict(DummyRegressor(), X, y, cv=InnerFolds())

@@ -32,12 +32,12 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     """Write captions: they replace earlier ones of the same origin; those by others stay."""
     from chorograph.area.folder import Area
 
+    write = captioner(settings.captioner)  # a name that nobody knows ends the work before it begins
     area = Area.open(settings.area)
 
     def work(ledger: Ledger) -> None:
         import pandas as pd
 
-        write = captioner(settings.captioner)
         written = write(area, settings.per_image, settings.seed, ledger)
         kept = area.captions[~area.captions["origin"].isin({settings.captioner, *written["origin"]})]
         ledger.count("captions", len(written))
