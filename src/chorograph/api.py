@@ -233,8 +233,8 @@ def predict(
         >>> embeddings = cg.embed(area, "colour")
         >>> blocks = cg.SpatialBlocks(block_m=1500)
         >>> profile = cg.predict(area, embeddings, indicator="median_income", log=True, split=blocks, probe=RidgeCV())
-        >>> profile.scores["kind"].tolist()[:2]
-        ['model', 'baseline']
+        >>> profile.scores["kind"].iloc[0]
+        'model'
     """
     from chorograph.prediction.run import predict_profile
     from chorograph.prediction.settings import PredictionSettings

@@ -112,5 +112,5 @@ def said_of_size(name: str, rows: int) -> str | None:
         return None
     return (
         f"{rows} labelled regions: above {most}, Gaussian processes of --probe {name} rest on inducing rows instead of "
-        "all (docs/findings.md tells what that loses)"
+        "all (docs/explanation/findings.md tells what that loses)"
     )
