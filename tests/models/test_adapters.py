@@ -299,5 +299,5 @@ def test_another_models_adapter_is_refused(tmp_path: Path) -> None:
         load_adapter(_model("clip"), folder)
     text = '{"format": "chorograph-adapter-1", "kind": "lora", "towers": [], "rang": 3}'
     folder = _damage(lambda folder: (folder / "adapter.json").write_text(text), tmp_path / "c")
-    with pytest.raises(InputError, match="rang"):
+    with pytest.raises(InputError, match="rank is missing"):
         load_adapter(_model("clip"), folder)
