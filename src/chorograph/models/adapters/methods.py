@@ -42,7 +42,7 @@ from chorograph.models.weights import read_weights
 REDUCTION, PREFIX, GATED_PREFIX = 16, 30, 10
 FORMAT = "chorograph-adapter-1"
 _WEIGHTS, _SETTINGS = "adapter.safetensors", "adapter.json"
-_SHAPE = {"kind": str, "towers": [str], "rank": int, "seed": int, "base?": str}
+_SHAPE = {"kind": str, "towers": [str], "rank": int, "seed": int, "base?": str, "base_sha256?": str}
 
 
 #: By what one sees that a model is adapted; biases and norms add nothing to it.
