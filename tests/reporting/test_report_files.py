@@ -35,9 +35,9 @@ def test_a_damaged_file_is_named(tmp_path: Path, area: Path, name: str, keep: in
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"unit": "m2"}, "indicator is missing"),
-        ([1, 2], "must be a table"),
-        ("rows", "must be a table"),
+        ({"unit": "m2"}, "'indicator' is missing"),
+        ([1, 2], "not an object of names"),
+        ("rows", "not an object of names"),
     ],
 )
 def test_scores_of_another_shape_are_refused(

@@ -136,9 +136,15 @@ def test_places_are_found_by_words_and_by_likeness(watched: Watched) -> None:
 
 def test_everything_is_reached_by_keyboard(watched: Watched) -> None:
     page = watched.open("/areas/city")
-    page.locator("#map canvas").focus()
-    page.keyboard.press("Enter")
-    wait(lambda: page.is_visible("#card"))
+
+    def entered() -> bool:
+        # Until the map is drawn there is no region under its middle to enter.
+        page.locator("#map canvas").focus()
+        page.keyboard.press("Enter")
+        time.sleep(0.5)
+        return bool(page.is_visible("#card"))
+
+    wait(entered)
     page.keyboard.press("Escape")
     wait(lambda: not page.is_visible("#card"))
     page.fill("#name", "R09")

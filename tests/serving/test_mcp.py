@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,11 +16,17 @@ from chorograph.serving.catalogue.served import Catalogue, ServedArea
 pytest.importorskip("mcp", reason="mcp is not installed")
 
 
+def _apart(asked: Any) -> Any:
+    """Return an answer, asked for in a thread of its own: a browser in this process has a loop running already."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, asked).result()
+
+
 def ask(served: ServedArea, tool: str, **arguments: Any) -> Any:
     from chorograph.serving.mcp import create_mcp
 
     server = create_mcp(Catalogue([served]), {served.slug: Finder(served)})
-    answer: Any = asyncio.run(server.call_tool(tool, arguments))
+    answer: Any = _apart(server.call_tool(tool, arguments))
     return json.loads(json.dumps(answer, default=lambda value: getattr(value, "text", None) or vars(value)))
 
 
@@ -27,7 +34,7 @@ def test_tools_are_listed_and_none_writes(served: ServedArea) -> None:
     from chorograph.serving.mcp import create_mcp
 
     server = create_mcp(Catalogue([served]), {served.slug: Finder(served)})
-    tools = asyncio.run(server.list_tools())
+    tools = _apart(server.list_tools())
     assert {tool.name for tool in tools} == {"list_areas", "search", "similar", "describe", "rank"}
 
 
