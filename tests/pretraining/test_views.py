@@ -215,7 +215,7 @@ def test_towers_encode_another_area(town: Area, tmp_path: Path) -> None:
     further, _ = run(town, tmp_path / "further", init=tmp_path / "trained", name="further")
     assert further["facts"]["last epoch"]["train_loss"] < history(tmp_path / "trained")[0]["train_loss"]
     (tmp_path / "trained" / "config.json").write_text("{}")
-    with pytest.raises(InputError, match="not written by `chorograph pretrain-views`"):
+    with pytest.raises(InputError, match="is not what `chorograph pretrain-views` writes"):
         load_towers(tmp_path / "trained")
 
 
