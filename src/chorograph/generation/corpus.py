@@ -10,7 +10,7 @@ import pandas as pd
 from chorograph.area.draft import AreaDraft
 from chorograph.area.folder import Source
 from chorograph.generation.pictures import GENERATED, Made
-from chorograph.models.preprocessing import Pixels
+from chorograph.ground.arrays import Pixels
 
 
 def write_corpus(path: Path, pictures: Sequence[tuple[Pixels, Made]]) -> None:

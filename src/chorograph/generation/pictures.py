@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from PIL import Image, PngImagePlugin
 
+from chorograph.ground.arrays import Pixels
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_path, write_json
 from chorograph.ground.stage import Progress, silent
-from chorograph.models.preprocessing import Pixels
 
 if TYPE_CHECKING:
     from chorograph.models.diffusion.pipeline import Diffusion

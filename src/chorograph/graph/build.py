@@ -18,7 +18,7 @@ from scipy.sparse import coo_array
 from scipy.spatial import KDTree
 
 from chorograph.area.splits import EARTH_RADIUS_M, to_sphere
-from chorograph.graph.facts import Indices
+from chorograph.ground.arrays import Indices
 from chorograph.ground.errors import InputError
 
 if TYPE_CHECKING:

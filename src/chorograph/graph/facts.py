@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from chorograph.ground.arrays import Indices
 from chorograph.ground.errors import AreaError
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
 
-Indices = NDArray[np.int64]
 Names = NDArray[np.object_]
 
 #: The kind of an entity that stands for a region of the area.

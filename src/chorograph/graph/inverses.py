@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chorograph.graph.facts import Graph, Indices
+from chorograph.graph.facts import Graph
+from chorograph.ground.arrays import Indices
 
 #: Two relations are inverse, and one is symmetric, where this share of the facts of each stands flipped in the other.
 _SHARE = 0.95

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from chorograph.graph.facts import Indices
+from chorograph.ground.arrays import Indices
 
 
 @dataclass(frozen=True)

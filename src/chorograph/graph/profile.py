@@ -10,14 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import eigsh
 
-from chorograph.graph.facts import Graph, Indices
+from chorograph.graph.facts import Graph
 from chorograph.graph.inverses import inverse_of
-
-Matrix = NDArray[np.float64]
+from chorograph.ground.arrays import Indices, Matrix
 
 #: The parts, in the order that they are described.
 PARTS = ("degrees", "categories", "surroundings", "position")

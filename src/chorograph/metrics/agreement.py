@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Matrix = NDArray[np.float64]
+from chorograph.ground.arrays import Matrix
+
 Level = Literal["nominal", "ordinal", "interval"]
 
 

@@ -15,11 +15,11 @@ from math import log
 from shutil import which
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import MissingExtraError
 
-Vector = NDArray[np.float64]
 Tokens = Sequence[str]
 Gram = tuple[str, ...]
 

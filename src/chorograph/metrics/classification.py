@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chorograph.ground.arrays import Indices
 from chorograph.metrics.regression import BlockBootstrap, Estimate
-
-Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Classification:
         return {"accuracy": self.accuracy, "balanced_accuracy": self.balanced_accuracy, **each}
 
 
-def top_class(scores: NDArray[np.float32], target: Labels) -> Labels:
+def top_class(scores: NDArray[np.float32], target: Indices) -> Indices:
     """Return the class of the highest score in each row of scores (n, classes).
 
     Where the true class shares the highest score with another, the other is returned: a tie counts against the model.
@@ -40,7 +39,7 @@ def top_class(scores: NDArray[np.float32], target: Labels) -> Labels:
 
 
 def classification(
-    target: Labels, predicted: Labels, classes: Sequence[str], bootstrap: BlockBootstrap
+    target: Indices, predicted: Indices, classes: Sequence[str], bootstrap: BlockBootstrap
 ) -> Classification:
     """Score predicted against true classes, both numbered as in `classes`.
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
+from chorograph.ground.arrays import Vector
 from chorograph.metrics.regression import Metric
-
-Vector = NDArray[np.float64]
 
 #: The shares of regions that recall is reported at.
 SHARES = (0.1, 0.2)

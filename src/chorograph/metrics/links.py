@@ -14,7 +14,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-Indices = NDArray[np.int64]
+from chorograph.ground.arrays import Indices
+
 CUTS = (1, 3, 10)
 
 

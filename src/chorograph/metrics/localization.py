@@ -26,18 +26,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from chorograph.ground.arrays import HeatMap, Mask, Matrix
 from chorograph.ground.errors import InputError
 
-Map = NDArray[np.floating]
-Mask = NDArray[np.bool_]
 #: (n, 2) of x, y.
-Points = NDArray[np.float64]
 
 #: A centre of attention has at least this probability.
 _LEVEL = 0.5
 
 
-def localization_scores(probability: Map, regions: Sequence[ArrayLike], *, compat: bool = False) -> dict[str, float]:
+def localization_scores(
+    probability: HeatMap, regions: Sequence[ArrayLike], *, compat: bool = False
+) -> dict[str, float]:
     """Return `rsu`, `rda`, `ras` and `rmi` of a map against its regions.
 
     Raises `InputError` where a region has fewer than three vertices, or no pixel inside the image.
@@ -49,7 +49,7 @@ def localization_scores(probability: Map, regions: Sequence[ArrayLike], *, compa
     return {**scores, "rmi": rmi(scores["rsu"], scores["ras"], scores["rda"])}
 
 
-def rsu(probability: Map, mask: Mask) -> float:
+def rsu(probability: HeatMap, mask: Mask) -> float:
     """Return the salient area's share: 1 - exp(-0.707 x odds of a map's mass to lie inside / odds of a pixel's)."""
     inside = float(probability.sum(where=mask, dtype=np.float64))
     outside = float(probability.sum(dtype=np.float64)) - inside
@@ -57,7 +57,7 @@ def rsu(probability: Map, mask: Mask) -> float:
     return float(1.0 - np.exp(-0.707 * inside / (outside + 1e-7) * (mask.size - area) / area))
 
 
-def ras(circles: NDArray[np.float64], centres: Points) -> float:
+def ras(circles: NDArray[np.float64], centres: Matrix) -> float:
     """Return the shift of attention, 0 to 1, lower is better: mean distance of a circle's centres by its radius.
 
     A circle without centres counts as one radius; (e^3x - 1) / (e^3 - 1) stretches the mean x over circles.
@@ -68,10 +68,10 @@ def ras(circles: NDArray[np.float64], centres: Points) -> float:
     return float(np.expm1(3.0 * np.mean(shifts)) / np.expm1(3.0))
 
 
-def rda(circles: NDArray[np.float64], centres: Points) -> float:
+def rda(circles: NDArray[np.float64], centres: Matrix) -> float:
     """Return how undivided attention is, 0 to 1: 0 for a circle without centres, 1 with one, about a half with more."""
 
-    def single(radius: float, inside: Points) -> float:
+    def single(radius: float, inside: Matrix) -> float:
         if len(inside) <= 1:
             return float(len(inside))
         spread = np.linalg.norm(inside - inside.mean(axis=0), axis=1).mean() / radius
@@ -119,7 +119,7 @@ def region_mask(shape: tuple[int, ...], regions: Sequence[ArrayLike], *, compat:
     return odd | drawn
 
 
-def attention_centres(probability: Map, *, compat: bool = False) -> Points:
+def attention_centres(probability: HeatMap, *, compat: bool = False) -> Matrix:
     """Return (n, 2) of x, y of the smoothed map's peaks, the most probable first; each has at least 0.5."""
     if not compat and probability.max() == probability.min():
         return np.empty((0, 2))
@@ -139,11 +139,11 @@ def attention_centres(probability: Map, *, compat: bool = False) -> Points:
     row, column = np.rint(centres).astype(np.int64).T
     value = probability[row, column]
     order = np.argsort(-value, kind="stable")
-    found: Points = centres[order][value[order] >= _LEVEL][:, ::-1]
+    found: Matrix = centres[order][value[order] >= _LEVEL][:, ::-1]
     return found
 
 
-def _inside(circles: NDArray[np.float64], centres: Points) -> list[tuple[NDArray[np.float64], float, Points]]:
+def _inside(circles: NDArray[np.float64], centres: Matrix) -> list[tuple[NDArray[np.float64], float, Matrix]]:
     """Return for each circle the distances of the centres inside it, its radius, and those centres."""
     found = []
     for x, y, radius in circles:
@@ -153,7 +153,7 @@ def _inside(circles: NDArray[np.float64], centres: Points) -> list[tuple[NDArray
     return found
 
 
-def _smooth_compat(probability: Map) -> NDArray[np.uint8]:
+def _smooth_compat(probability: HeatMap) -> NDArray[np.uint8]:
     """Return what five of OpenCV's 50 x 50 box filters make of the map in 8 bits; an even box lies half a pixel off."""
     smooth = (probability * 255.0).astype(np.uint8)
     for _ in range(5):
@@ -164,7 +164,7 @@ def _smooth_compat(probability: Map) -> NDArray[np.uint8]:
     return smooth
 
 
-def _smooth(probability: Map) -> NDArray[np.uint16]:
+def _smooth(probability: HeatMap) -> NDArray[np.uint16]:
     """Return the same with a centred box and 16 bits; whole numbers, so that a plateau stays one."""
     smooth = np.rint(probability * 65535).astype(np.uint16)
     for _ in range(5):

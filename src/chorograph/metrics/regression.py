@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
+from chorograph.ground.arrays import Vector
+
 Metric = Callable[[Vector, Vector, Vector], Vector]
 
 #: Replicates x rows that one chunk of the bootstrap holds at once (40 MB of float64).

@@ -14,10 +14,8 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
+from chorograph.ground.arrays import Indices, Vectors
 from chorograph.metrics.regression import BlockBootstrap, Estimate
-
-Features = NDArray[np.float32]
-Indices = NDArray[np.int64]
 
 #: The ranks that recall is reported at.
 CUTS = (1, 5, 10)
@@ -103,7 +101,7 @@ def belonging(captions: Sequence[Sequence[str]], *, shared: bool = True) -> tupl
 
 
 def best_ranks(
-    image_features: Features, text_features: Features, pairs: Belonging, *, count_ties: bool = True
+    image_features: Vectors, text_features: Vectors, pairs: Belonging, *, count_ties: bool = True
 ) -> BothRanks:
     """Return the exact ranks in both directions, from one pass over blocks of similarities.
 
@@ -218,11 +216,11 @@ class _Chunk:
 class _Distinct:
     """The distinct rows of a matrix, and which of them each row is."""
 
-    features: Features
+    features: Vectors
     id: Indices
 
     @classmethod
-    def of(cls, features: Features) -> _Distinct:
+    def of(cls, features: Vectors) -> _Distinct:
         """Find equal rows by their digests."""
         known: dict[bytes, int] = {}
         ids = np.fromiter(
@@ -244,7 +242,7 @@ class _Distinct:
             yield _Chunk(rows, int(ids[0]), int(ids[-1]) + 1, ids)
 
 
-def _similarities(a: Features, b: Features, rows: Indices, others: Indices) -> Features:
+def _similarities(a: Vectors, b: Vectors, rows: Indices, others: Indices) -> Vectors:
     parts = [
         np.einsum("pd,pd->p", a[rows[p : p + _PAIRS]], b[others[p : p + _PAIRS]]) for p in range(0, len(rows), _PAIRS)
     ]
@@ -263,12 +261,12 @@ def _count_down(mask: NDArray[np.bool_]) -> Indices:
     return counts
 
 
-def _best(score: Features, row: Indices, number: int) -> Features:
+def _best(score: Vectors, row: Indices, number: int) -> Vectors:
     best = np.full(number, -np.inf, dtype=np.float32)
     np.maximum.at(best, row, score)
     return best
 
 
-def _finite(features: Features) -> bool:
+def _finite(features: Vectors) -> bool:
     # The sum of finite float32 numbers, taken in float64, is finite; no mask as large as the matrix is made.
     return bool(np.isfinite(features.sum(dtype=np.float64)))

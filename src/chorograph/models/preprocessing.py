@@ -10,15 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from chorograph.area.images import read_rgb
-
-Pixels = NDArray[np.uint8]
+from chorograph.ground.arrays import Pixels
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from sklearn.utils import get_tags
 
 from chorograph.area.splits import Folds
+from chorograph.ground.arrays import Matrix
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Progress, silent
 
-Matrix = NDArray[np.float64]
 #: Takes the columns of each modality and the number of training rows, returns an unfitted scikit-learn regressor.
 ProbeMaker = Callable[[Mapping[str, slice], int], Any]
 

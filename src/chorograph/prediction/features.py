@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.splits import duplicate_groups
+from chorograph.ground.arrays import Matrix
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.models.encoders.registry import resolve
 from chorograph.prediction import modalities as columns
-from chorograph.prediction.crossfit import Fused, Matrix
+from chorograph.prediction.crossfit import Fused
 
 if TYPE_CHECKING:
     import geopandas as gpd

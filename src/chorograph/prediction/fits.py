@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from chorograph.area.splits import Folds
+from chorograph.ground.arrays import Mask
 from chorograph.ground.stage import Progress, silent
 from chorograph.prediction.crossfit import Fused, Predictions, ProbeMaker, cross_fit_many
 from chorograph.prediction.probes.attention import Tiles, tile_weights, with_attention
 from chorograph.prediction.probes.baselines import BASELINES, Baseline
 from chorograph.prediction.probes.registry import make_probe_maker
 from chorograph.prediction.settings import PredictionSettings, TaskSettings
-from chorograph.prediction.task import Rows, Task
+from chorograph.prediction.task import Task
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Fits:
     model: Predictions
     baselines: Mapping[str, Predictions]
 
-    def scored(self, task: Task) -> Rows:
+    def scored(self, task: Task) -> Mask:
         """Return the rows that every line of the table is scored on.
 
         They are tested, have every modality, and are predicted by the model and by each baseline.

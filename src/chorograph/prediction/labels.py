@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.stage import Ledger
 from chorograph.prediction.judging.bounds import Bounds
@@ -16,8 +17,6 @@ from chorograph.prediction.scales import Scale
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
-
-Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

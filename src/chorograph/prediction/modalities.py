@@ -17,13 +17,13 @@ from scipy.spatial.distance import cdist
 
 from chorograph.area.middle import equal_area
 from chorograph.area.splits import to_sphere
+from chorograph.ground.arrays import Matrix
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
     from chorograph.area.folder import Area
 
-Matrix = NDArray[np.float64]
 
 #: Components kept of the graph's region-to-region links, and of its other facts.
 _COMPONENTS = 10

@@ -14,6 +14,7 @@ from sklearn.base import clone
 
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.splits import LEAKY, Split
+from chorograph.ground.arrays import Mask
 from chorograph.ground.errors import ChorographError, InputError, LeakError
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.metrics.regression import BlockBootstrap
@@ -33,7 +34,7 @@ from chorograph.prediction.probes.registry import said_of_size
 from chorograph.prediction.profile import Prediction, Profile
 from chorograph.prediction.questions import indicators_asked, make_question
 from chorograph.prediction.settings import PredictionSettings
-from chorograph.prediction.task import Parted, Rows, Task
+from chorograph.prediction.task import Parted, Task
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
@@ -170,7 +171,7 @@ def _look_for_leaks(task: Task, allowed: bool, ledger: Ledger) -> list[Finding]:
     return found
 
 
-def _count(task: Task, fits: Fits, scored: Rows, support: Rows, probe: str, ledger: Ledger) -> None:
+def _count(task: Task, fits: Fits, scored: Mask, support: Mask, probe: str, ledger: Ledger) -> None:
     """Count what was scored and predicted, and warn of what a reader must know."""
     model = fits.model
     ledger.count("scored", int(scored.sum()))
@@ -267,7 +268,7 @@ def _suggest(task: Task, model: Model, number: int) -> pd.DataFrame:
     return as_frame(task.features.regions["region_id"][new].to_numpy(object), rows, gone)
 
 
-def _frame(task: Task, fits: Fits, scoring: Scoring, support: Rows, level: float) -> gpd.GeoDataFrame:
+def _frame(task: Task, fits: Fits, scoring: Scoring, support: Mask, level: float) -> gpd.GeoDataFrame:
     """Return a row a region, in the indicator's own unit; `Prediction` says what the columns are."""
     regions, model = task.features.regions, fits.model
     lower, upper = scoring.interval(model)

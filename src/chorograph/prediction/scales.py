@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
+from chorograph.ground.arrays import Vector
 
 #: Scales by name, as settings and descriptions say them.
 SCALES = ("linear", "log", "log1p", "logit")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorograph.area.splits import Folds, RandomFolds, SpatialBlocks, Split, parse_split
+from chorograph.ground.arrays import Mask
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Ledger
 from chorograph.prediction.crossfit import Fused
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
     from chorograph.area.folder import Area
-
-Rows = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Task:
         return self.labels.fitted
 
     @property
-    def labelled(self) -> Rows:
+    def labelled(self) -> Mask:
         """(n,) bool: which regions have a label."""
         return self.labels.known
 
@@ -116,7 +115,7 @@ def make_split(settings: TaskSettings) -> Split:
 
 
 def _part(
-    features: Features, labelled: Rows, settings: TaskSettings, split: Split
+    features: Features, labelled: Mask, settings: TaskSettings, split: Split
 ) -> tuple[Folds, int, NDArray[np.int64]]:
     duplicates = features.duplicates(labelled)
     regions = features.regions[labelled]

@@ -15,9 +15,10 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from chorograph.area.folder import Area
-from chorograph.graph.facts import Graph, Indices, both_ways
+from chorograph.graph.facts import Graph, both_ways
 from chorograph.graph.inverses import hold_out, inverse_of, leaking, without_regions
 from chorograph.graph.vectors import GraphEmbeddings
+from chorograph.ground.arrays import Indices
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_path, write_json_lines
 from chorograph.ground.stage import Ledger, Progress, silent

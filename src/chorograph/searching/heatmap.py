@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Windows = NDArray[np.int64]
+from chorograph.ground.arrays import Indices
+
 #: Cosines of one plain picture at several sizes differ by about a tenth of this, by rounding.
 _ROUNDING = 1e-4
 
@@ -42,7 +43,7 @@ class CellMap:
         return np.repeat(rows, np.diff(self.column_edges), axis=1)
 
 
-def mean_similarity(windows: Windows, similarities: NDArray[np.float64], shape: tuple[int, int]) -> CellMap:
+def mean_similarity(windows: Indices, similarities: NDArray[np.float64], shape: tuple[int, int]) -> CellMap:
     """Return for each pixel the mean similarity of the windows over it.
 
     `windows`: (n, 4) of row, end of row, column, end of column. Pixels that no window covers get the lowest mean.

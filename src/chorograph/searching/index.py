@@ -9,9 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from chorograph.ground.arrays import Vectors
 from chorograph.ground.errors import MissingExtraError
-
-Vectors = NDArray[np.float32]
 
 #: From this many vectors on an index answers.
 EXACT_BELOW = 1_000_000

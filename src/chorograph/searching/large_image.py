@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorograph.area.images import is_opacity, read_rgb
+from chorograph.ground.arrays import Pixels
 from chorograph.ground.errors import ImageError, InputError, MissingExtraError
 
-Pixels = NDArray[np.uint8]
 Window = tuple[int, int, int, int]
 
 #: A JPEG or PNG is decoded as a whole, a byte a pixel and colour: this many pixels are half a gigabyte.

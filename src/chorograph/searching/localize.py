@@ -16,14 +16,13 @@ import shapely.affinity
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from chorograph.ground.arrays import HeatMap, Indices, Pixels
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Progress, silent
 from chorograph.models.encoders.protocols import ImageTextEncoder
-from chorograph.searching.heatmap import CellMap, Windows, median_size, probability, smooth
-from chorograph.searching.large_image import LargeImage, Pixels
+from chorograph.searching.heatmap import CellMap, median_size, probability, smooth
+from chorograph.searching.large_image import LargeImage
 from chorograph.searching.windows import STEPS, windows
-
-Map = NDArray[np.floating]
 
 #: Windows that are read and encoded together.
 _BATCH = 32
@@ -47,7 +46,7 @@ def encode_windows(
     steps: Sequence[int] = STEPS,
     compat: bool = False,
     progress: Progress = silent,
-) -> tuple[Windows, NDArray[np.float32]]:
+) -> tuple[Indices, NDArray[np.float32]]:
     """Return the windows of an image that hold data, and their vectors (n, dim).
 
     `compat`: each window is first brought to 256 x 256 px as published; else the encoder scales it, once. Raises
@@ -68,7 +67,7 @@ def encode_windows(
     return np.stack(kept), np.concatenate(vectors)
 
 
-def probability_map(similarity: CellMap, *, steps: Sequence[int] = STEPS, compat: bool = False) -> Map:
+def probability_map(similarity: CellMap, *, steps: Sequence[int] = STEPS, compat: bool = False) -> HeatMap:
     """Return the smoothed map of 0..1 for every pixel: float32, or in `compat` float64 of whole 255ths as published."""
     stretched = probability(similarity, compat=compat)
     if compat:
@@ -77,7 +76,7 @@ def probability_map(similarity: CellMap, *, steps: Sequence[int] = STEPS, compat
     return smooth(stretched, median_size(shortest))
 
 
-def find_peaks(probability: Map, similarity: CellMap, level: float, smallest_px: int = 0) -> list[Peak]:
+def find_peaks(probability: HeatMap, similarity: CellMap, level: float, smallest_px: int = 0) -> list[Peak]:
     """Return the connected parts of the map at `level` x its maximum or above, the highest first; none if it is flat.
 
     Parts of fewer than `smallest_px` pixels are left out, but for the highest.

@@ -11,12 +11,13 @@ import shapely.geometry
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from chorograph.ground.arrays import HeatMap, Pixels
 from chorograph.ground.files import atomic_path, write_json
-from chorograph.searching.large_image import Pixels, Position
-from chorograph.searching.localize import Map, Peak
+from chorograph.searching.large_image import Position
+from chorograph.searching.localize import Peak
 
 
-def write_heatmap(folder: Path, probability: Map, position: Position | None, tags: dict[str, Any]) -> Path:
+def write_heatmap(folder: Path, probability: HeatMap, position: Position | None, tags: dict[str, Any]) -> Path:
     """Write the map as `heatmap.tif` (float32, where the image has a position), else as `heatmap.png` (0 to 255)."""
     if position is None:
         path = folder / "heatmap.png"
@@ -47,7 +48,7 @@ def write_heatmap(folder: Path, probability: Map, position: Position | None, tag
     return path
 
 
-def write_overlay(folder: Path, picture: Pixels, probability: Map, peaks: list[Peak]) -> Path:
+def write_overlay(folder: Path, picture: Pixels, probability: HeatMap, peaks: list[Peak]) -> Path:
     """Write `overlay.png`: 0.7 of the picture and 0.3 of the map's colours, with the outlines of the peaks in white.
 
     `picture` may be a reduced copy of the image; the map and the outlines follow its size.
@@ -95,6 +96,6 @@ def write_peaks(folder: Path, peaks: list[Peak], position: Position | None) -> P
     return path
 
 
-def jet(share: Map) -> NDArray[np.float64]:
+def jet(share: HeatMap) -> NDArray[np.float64]:
     """Return the colours (..., 3) of 0..255 for shares of 0..1, from dark blue over green to dark red."""
     return np.asarray(255 * np.clip(1.5 - np.abs(4 * share[..., None] - [3.0, 2.0, 1.0]), 0, 1))

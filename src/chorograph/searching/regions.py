@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
+from chorograph.ground.arrays import Pixels
 from chorograph.ground.errors import InputError, UnknownNameError
-from chorograph.models.encoders.protocols import Image, ImageEncoder, ImageTextEncoder
+from chorograph.models.encoders.protocols import ImageEncoder, ImageTextEncoder
 from chorograph.searching.index import VectorIndex, best_rows, open_index, unit_rows
 
 #: A region is as good as its best images on average: of fewer where it has fewer.
@@ -99,7 +100,7 @@ class ImageSearch:
             score[~allowed] = -np.inf
         return [Hit(str(self.region_ids[other]), float(score[other])) for other in best_rows(score, k)]
 
-    def by_image(self, pixels: Image, encoder: ImageEncoder, k: int, allowed: NDArray[np.bool_] | None) -> list[Hit]:
+    def by_image(self, pixels: Pixels, encoder: ImageEncoder, k: int, allowed: NDArray[np.bool_] | None) -> list[Hit]:
         """Return the k regions with the image that looks most like a picture (height, width, 3)."""
         return self.by_vector(encoder.encode([pixels])[0], k, allowed, best=1)
 

@@ -7,9 +7,8 @@ folder and its tar copy, one worker and twenty, give one order.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
+from chorograph.ground.arrays import Indices
 
 #: Rows that lie side by side and are read at about the same time: some 50 MB of a shard.
 BLOCK = 1024
@@ -17,7 +16,7 @@ BLOCK = 1024
 OPEN_BLOCKS = 16
 
 
-def epoch_order(rows: int, seed: int, epoch: int, *, block: int = BLOCK, open_blocks: int = OPEN_BLOCKS) -> Rows:
+def epoch_order(rows: int, seed: int, epoch: int, *, block: int = BLOCK, open_blocks: int = OPEN_BLOCKS) -> Indices:
     """Return the rows 0 to `rows` - 1 in the order of an epoch, each once.
 
     Blocks of neighbouring rows come in random order; `open_blocks` of them at a time are interleaved at random. Reading
@@ -38,11 +37,11 @@ def epoch_order(rows: int, seed: int, epoch: int, *, block: int = BLOCK, open_bl
     return order
 
 
-def global_batches(order: Rows, batch_size: int) -> list[Rows]:
+def global_batches(order: Indices, batch_size: int) -> list[Indices]:
     """Part an order into the batches of all ranks together, sizes differing by one at most: every row once."""
     return np.array_split(order, -(-len(order) // batch_size))
 
 
-def rank_share(batch: Rows, rank: int, world: int) -> Rows:
+def rank_share(batch: Indices, rank: int, world: int) -> Indices:
     """Return the rows of a batch that one of `world` ranks takes, sizes differing by one at most."""
     return np.array_split(batch, world)[rank]

@@ -16,17 +16,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chorograph.area.splits import Folds
+from chorograph.ground.arrays import Matrix, Pixels, Vector
 from chorograph.ground.errors import InputError
 from chorograph.metrics.regression import BlockBootstrap, spearman
-from chorograph.prediction.crossfit import Fused, Matrix, ProbeMaker
+from chorograph.prediction.crossfit import Fused, ProbeMaker
 from chorograph.prediction.modalities import context_features
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
 
-Vector = NDArray[np.float64]
-Pixels = NDArray[np.uint8]
 #: Brings values of the fitted unit to another one.
 Unit = Callable[[Vector], Vector]
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-Pixels = NDArray[np.uint8]
+from chorograph.ground.arrays import Pixels
+
 STRENGTHS = (1, 2, 3, 4, 5)
 #: Each corruption's parameter by strength.
 _CLOUD = (0.15, 0.3, 0.45, 0.6, 0.75)  # share of the sky covered

@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chorograph.area.folder import Area
+from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_path, sha256_file, slug, write_json
 from chorograph.ground.stage import Ledger, Progress
@@ -26,7 +27,6 @@ from chorograph.metrics.regression import BlockBootstrap, Estimate, spearman
 from chorograph.models.encoders.protocols import ImageTextEncoder
 from chorograph.study.attribution import (
     HeldOutModel,
-    Vector,
     concept_correlations,
     concept_similarity,
     occluded,

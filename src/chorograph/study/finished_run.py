@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
+from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import ImageError, InputError, UnknownNameError
 from chorograph.ground.files import read_json
 from chorograph.ground.settings import configure
@@ -26,7 +27,7 @@ from chorograph.prediction.labels import Labels, Question
 from chorograph.prediction.profile import read_scores
 from chorograph.prediction.settings import PredictionSettings
 from chorograph.prediction.task import Task, build_task, make_split
-from chorograph.study.attribution import HeldOutModel, PooledTiles, Vector, fit_held_out, own_share, pool
+from chorograph.study.attribution import HeldOutModel, PooledTiles, fit_held_out, own_share, pool
 
 #: Added to the seed of re-drawn weights: a training's seed also drew the weights that it began with.
 _OTHER_WEIGHTS = 1_000_003

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.splits import LEAKY
+from chorograph.ground.arrays import Pixels
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.files import atomic_path, write_json
 from chorograph.ground.stage import Ledger, Progress
@@ -25,7 +26,7 @@ from chorograph.prediction.features import Features, read_features
 from chorograph.prediction.fits import probe_maker
 from chorograph.prediction.questions import make_question
 from chorograph.prediction.task import Task, build_task, make_split
-from chorograph.study.corruptions import CORRUPTIONS, SETS, STRENGTHS, Pixels, corrupt, of_set
+from chorograph.study.corruptions import CORRUPTIONS, SETS, STRENGTHS, corrupt, of_set
 from chorograph.study.settings import RobustnessSettings
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ API for the polynomials; the `eviltransform` notes for GCJ-02). All functions ta
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from shapely import Polygon
 
-Vector = NDArray[np.float64]
+from chorograph.ground.arrays import Vector
 
 #: Lower bounds of |y| (Baidu metres) of the six latitude bands, and each band's polynomial.
 _BANDS = (12890594.86, 8362377.87, 5591021.0, 3481989.83, 1678043.12, 0.0)

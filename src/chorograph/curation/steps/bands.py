@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-Keys = NDArray[np.uint64]
-Places = NDArray[np.int64]
+from chorograph.ground.arrays import Hashes, Indices
+
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
-def share_of(parts: Iterable[Keys], fresh: Keys | None, share: int, shares: int) -> tuple[Places, Keys]:
+def share_of(parts: Iterable[Hashes], fresh: Hashes | None, share: int, shares: int) -> tuple[Indices, Hashes]:
     """Return places and keys of one of `shares` of the keys, sorted by key; keys come in parts, so few are held.
 
     With `fresh` (sorted), only of keys that are among them: those that something new could meet.
@@ -34,7 +33,7 @@ def share_of(parts: Iterable[Keys], fresh: Keys | None, share: int, shares: int)
     return joined[order], together[order]
 
 
-def meetings(keys: Keys) -> Iterator[tuple[Places, Places]]:
+def meetings(keys: Hashes) -> Iterator[tuple[Indices, Indices]]:
     """Yield places of equal ones among sorted keys: each with the next one, then with the one after, and so on."""
     alive, step = np.arange(len(keys)), 0
     while True:

@@ -19,9 +19,9 @@ from scipy.sparse.csgraph import connected_components
 from chorograph.curation.rows import Decision
 from chorograph.curation.steps.near_hashes import HashIndex, near_pairs
 from chorograph.curation.steps.neighbours import VectorIndex
+from chorograph.ground.arrays import Indices
 from chorograph.ground.errors import InputError
 
-Positions = NDArray[np.int64]
 _PORTS = {"http": ":80", "https": ":443"}
 #: Metres of a degree of latitude.
 _DEGREE_M = 111_320.0
@@ -38,7 +38,7 @@ class Priority:
     discard: tuple[str, ...] = ("laioncoco",)
     seed: int = 0
 
-    def order(self, sources: Sequence[str], keys: NDArray[np.uint64]) -> Positions:
+    def order(self, sources: Sequence[str], keys: NDArray[np.uint64]) -> Indices:
         """Return positions, first the row that stays before all others."""
         rank = np.array([0 if name in self.keep else 2 if name in self.discard else 1 for name in sources], dtype=int)
         return np.lexsort((keys, _mix(keys, self.seed), rank))
@@ -55,7 +55,7 @@ def normalised_url(url: str) -> str:
     return urlunsplit((scheme, host, parts.path or "/", parts.query, ""))
 
 
-def first_of_each(groups: NDArray[np.int64], order: Positions) -> Positions:
+def first_of_each(groups: NDArray[np.int64], order: Indices) -> Indices:
     """Return, for each row, the position of the row of its group that comes first in `order`; group -1 is no group."""
     _, first, inverse = np.unique(groups[order], return_index=True, return_inverse=True)
     stays = np.empty(len(groups), dtype=np.int64)
@@ -64,8 +64,8 @@ def first_of_each(groups: NDArray[np.int64], order: Positions) -> Positions:
 
 
 def choose(
-    labels: NDArray[np.int64], pairs: NDArray[np.int64], order: Positions, footprint: Footprint | None, component: bool
-) -> Positions:
+    labels: NDArray[np.int64], pairs: NDArray[np.int64], order: Indices, footprint: Footprint | None, component: bool
+) -> Indices:
     """Return, for each row, the position of the row that stays for it (itself where it stays).
 
     Rows with one label are duplicates of each other (-1: of none), and so are rows whose labels are a pair. Going
@@ -125,7 +125,7 @@ class Footprint:
         return not np.isnan(distance) and (self.day[row] != self.day[other] or distance > self.place_m)
 
 
-def _decision(stays: Positions, table: pa.Table, reason: str, scores: NDArray[np.float64] | None = None) -> Decision:
+def _decision(stays: Indices, table: pa.Table, reason: str, scores: NDArray[np.float64] | None = None) -> Decision:
     rows = np.flatnonzero(stays != np.arange(len(stays)))
     keys = table["key"].to_numpy()
     numbers = np.full(len(rows), np.nan) if scores is None else scores

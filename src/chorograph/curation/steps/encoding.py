@@ -16,10 +16,10 @@ from chorograph.curation.pictures import read_pictures
 from chorograph.curation.rows import Context, Drop, Row
 from chorograph.curation.steps.detector import read_detector
 from chorograph.curation.steps.duplicates import pack_vector, unpack_vectors
+from chorograph.ground.arrays import Vectors
 from chorograph.ground.errors import ImageError, InputError
 from chorograph.ground.stage import Ledger, Progress
 
-Vectors = NDArray[np.float32]
 _NOUNS = ("a remote sensing image", "an aerial image", "a satellite image")
 _ADJECTIVES = (
     "low resolution", "bad", "cropped", "bright", "dark", "close-up", "black and white", "jpeg corrupted", "blurry",

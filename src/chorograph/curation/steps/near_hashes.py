@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorograph.curation.steps.bands import meetings, share_of
+from chorograph.ground.arrays import Hashes, Indices
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_path, read_json, write_json
 
-Hashes = NDArray[np.uint64]
-Pairs = NDArray[np.int64]
 #: Hashes that are sorted at once; more are gone through in shares, a share of the keys at a time.
 AT_ONCE = 16_000_000
 _CHUNK = 4_000_000
@@ -45,7 +44,7 @@ def band_masks(distance: int, rows: int) -> list[np.uint64]:
     return [np.uint64(sum(chosen)) for chosen in combinations(widths, bands - distance)]
 
 
-def near_pairs(hashes: Hashes, distance: int, new: NDArray[np.bool_] | None = None, at_once: int = AT_ONCE) -> Pairs:
+def near_pairs(hashes: Hashes, distance: int, new: NDArray[np.bool_] | None = None, at_once: int = AT_ONCE) -> Indices:
     """Return every pair (i < j) of positions whose distinct hashes differ in at most `distance` bits, sorted.
 
     `hashes` may be mapped from a file: at most about `at_once` of them are held at a time. With `new`, only pairs with

@@ -22,11 +22,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from chorograph.curation.steps.bands import Keys, Places, meetings, share_of
+from chorograph.curation.steps.bands import meetings, share_of
 from chorograph.curation.steps.near_hashes import AT_ONCE
+from chorograph.ground.arrays import Hashes, Indices
 from chorograph.ground.files import atomic_path, read_json, write_json
 
-Vectors = NDArray[np.float16]
+HalfVectors = NDArray[np.float16]
 #: How likely a pair at the very threshold agrees in a band, and how likely it agrees in none; nearer pairs do sooner.
 _AGREE, _MISSED = 0.1, 1e-3
 #: Bits of two signatures that are compared before the vectors are, and the deviations that a pair may be off by there.
@@ -63,7 +64,7 @@ class Bands:
         drawn = np.random.default_rng(_SEED).standard_normal((self.number * self.bits, dim), dtype=np.float32)
         return np.ascontiguousarray(np.rint(_PLANE * drawn).T)
 
-    def keys(self, vectors: Vectors, planes: NDArray[np.float32]) -> Keys:
+    def keys(self, vectors: HalfVectors, planes: NDArray[np.float32]) -> Hashes:
         """Return (n, number) keys: the sides of each band as one number."""
         wide = vectors.astype(np.float32)
         whole = np.rint(_UNIT * wide / np.linalg.norm(wide.astype(np.float64), axis=1, keepdims=True))
@@ -74,7 +75,7 @@ class Bands:
         return packed.view("<u8")[:, :, 0].astype(np.uint64)
 
 
-def cosines(vectors: Vectors, one: Places, other: Places) -> NDArray[np.float64]:
+def cosines(vectors: HalfVectors, one: Indices, other: Indices) -> NDArray[np.float64]:
     """Return the cosine of each pair of rows; `vectors` may be mapped from a file."""
     found = np.empty(len(one))
     for start in range(0, len(one), _CHUNK):
@@ -84,7 +85,7 @@ def cosines(vectors: Vectors, one: Places, other: Places) -> NDArray[np.float64]
     return found
 
 
-def digests(vectors: Vectors) -> Keys:
+def digests(vectors: HalfVectors) -> Hashes:
     """Return a 64-bit digest of each vector; 0 for one without a direction, which is like nothing."""
     directed = np.logical_and(np.isfinite(vectors).all(axis=1), vectors.any(axis=1))
     made = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() if good else bytes(8)
@@ -109,7 +110,7 @@ class VectorIndex:
         """How signatures are cut."""
         return Bands.of(self.similarity)
 
-    def add(self, vectors: Vectors) -> Keys:
+    def add(self, vectors: HalfVectors) -> Hashes:
         """Take up (n, dim) vectors, those that are new; returns the digests of all."""
         made = digests(vectors)
         values, first = np.unique(made, return_index=True)
@@ -134,14 +135,14 @@ class VectorIndex:
                     path.unlink()
         return self._pairs(about)
 
-    def cosines(self, one: Keys, other: Keys) -> NDArray[np.float64]:
+    def cosines(self, one: Hashes, other: Hashes) -> NDArray[np.float64]:
         """Return the cosines of vectors by their digests."""
         known = self._column("digests")
         order = np.argsort(known)
         places = [order[np.searchsorted(known, wanted, sorter=order)] for wanted in (one, other)]
         return cosines(self._column("vectors"), *places)
 
-    def _like_pairs(self, rows: int, compared: int) -> Places:
+    def _like_pairs(self, rows: int, compared: int) -> Indices:
         """Return like pairs of positions, of which at least one is `compared` or later."""
         bands = self.bands
         signatures = self._signatures(rows)
@@ -161,7 +162,7 @@ class VectorIndex:
         pairs = np.stack(np.divmod(found, rows), axis=1)
         return pairs[cosines(self._column("vectors"), pairs[:, 0], pairs[:, 1]) >= self.similarity]
 
-    def _signatures(self, rows: int) -> Keys:
+    def _signatures(self, rows: int) -> Hashes:
         """Return (rows, words): the first bands of each vector side by side, so that they are read together."""
         columns = [self._column(f"band-{number}") for number in range(self.bands.checked)]
         narrow = 8 // columns[0].itemsize
@@ -170,7 +171,7 @@ class VectorIndex:
             words[:, number] = column
         return words.view(np.uint64)
 
-    def _near(self, pairs: Places, signatures: Keys) -> Iterator[Places]:
+    def _near(self, pairs: Indices, signatures: Hashes) -> Iterator[Indices]:
         """Yield the pairs whose signatures are near enough, some at a time."""
         for start in range(0, len(pairs), _PAIRS):
             part = pairs[start : start + _PAIRS]
@@ -178,7 +179,7 @@ class VectorIndex:
             apart = np.einsum("nw->n", np.bitwise_count(one ^ other), dtype=np.int64)
             yield part[apart <= self.bands.apart]
 
-    def _append(self, vectors: Vectors, made: Keys) -> None:
+    def _append(self, vectors: HalfVectors, made: Hashes) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         about, planes = self._about(), self.bands.planes(self.dim)
         with ExitStack() as stack:
@@ -230,6 +231,6 @@ class VectorIndex:
         return loaded
 
 
-def _one_number(pairs: Places, rows: int) -> Places:
+def _one_number(pairs: Indices, rows: int) -> Indices:
     """Return each pair as one number, which sorts and compares faster."""
     return pairs[:, 0] * rows + pairs[:, 1]

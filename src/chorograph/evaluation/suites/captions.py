@@ -16,12 +16,13 @@ import pandas as pd
 from chorograph.area.folder import Area
 from chorograph.area.images import read_rgb
 from chorograph.evaluation.examples.layouts import Example, of_role, read_captioned
+from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import read_json
 from chorograph.ground.image_formats import SUFFIXES
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.metrics import captions as metrics
-from chorograph.metrics.regression import BlockBootstrap, Estimate, Vector
+from chorograph.metrics.regression import BlockBootstrap, Estimate
 
 if TYPE_CHECKING:
     from chorograph.models.encoders.open_clip import ImageTextModel

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from chorograph.evaluation.accounting import Rows, account_of
 from chorograph.evaluation.examples.checks import check_encoder, check_pixels
 from chorograph.evaluation.examples.seen import Hashed, Seen, hash_files
+from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import read_json, sha256_file, within
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.metrics.localization import localization_scores, region_mask
-from chorograph.metrics.regression import BlockBootstrap, Estimate, Vector
+from chorograph.metrics.regression import BlockBootstrap, Estimate
 from chorograph.models.encoders.protocols import ImageTextEncoder
 from chorograph.searching.heatmap import mean_similarity
 from chorograph.searching.large_image import open_large_image

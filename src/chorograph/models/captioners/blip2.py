@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from chorograph.ground.arrays import Pixels
 from chorograph.ground.errors import InputError, MissingExtraError
-from chorograph.models.preprocessing import Pixels, Preprocessing
+from chorograph.models.preprocessing import Preprocessing
 
 #: What Zhang et al. 2024 adapt: packed attention and its output projection, in the image tower alone.
 TARGETS = ("self_attn.qkv", "self_attn.projection")

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from chorograph.ground.arrays import Pixels
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Progress, silent
 from chorograph.models.coca.towers import PAD, decode, encode_text, is_coca, trim
 from chorograph.models.encoders.open_clip import ImageTextModel
-from chorograph.models.preprocessing import Pixels
 
 _BATCH = 32
 #: Texts that are judged for an image at once.

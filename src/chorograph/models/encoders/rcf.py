@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from chorograph.ground.arrays import Pixels, Vectors
 from chorograph.ground.errors import InputError
-from chorograph.models.encoders.colour import SIDE, Pixels, downsize
-
-Array = NDArray[np.float32]
+from chorograph.models.encoders.colour import SIDE, downsize
 
 _VERSION = "rcf-1"
 _PATCH = 6
@@ -39,8 +37,8 @@ class RandomConvolutions:
         if features < 2 or features % 2:
             raise InputError(f"rcf needs an even number of features from 2, for example rcf:256, not {features}")
         self.features = features
-        self.weights_: Array | None = None
-        self.offset_: Array | None = None
+        self.weights_: Vectors | None = None
+        self.offset_: Vectors | None = None
 
     @property
     def name(self) -> str:
@@ -79,12 +77,12 @@ class RandomConvolutions:
         self.offset_ = np.asarray(mean @ self.weights_, dtype=np.float32)
         return self
 
-    def state(self) -> Mapping[str, Array]:
+    def state(self) -> Mapping[str, Vectors]:
         """Return what `fit` learnt."""
         weights, offset = self._fitted()
         return {"weights": weights, "offset": offset}
 
-    def restore(self, state: Mapping[str, Array]) -> Self:
+    def restore(self, state: Mapping[str, Vectors]) -> Self:
         """Take up the filters of another fit; `InputError` where they are of another size."""
         expected = (_PATCH * _PATCH * 3, self.features // 2)
         if set(state) != {"weights", "offset"} or state["weights"].shape != expected:
@@ -92,7 +90,7 @@ class RandomConvolutions:
         self.weights_, self.offset_ = state["weights"], state["offset"]
         return self
 
-    def encode(self, images: Sequence[Pixels]) -> Array:
+    def encode(self, images: Sequence[Pixels]) -> Vectors:
         """Return (n, K) float32 for n uint8 (height, width, 3) images of any size."""
         weights, offset = self._fitted()
         vectors = np.empty((len(images), self.features), dtype=np.float32)
@@ -103,20 +101,20 @@ class RandomConvolutions:
             vectors[row, half:] = np.maximum(-answer - _THRESHOLD, 0).mean(0)
         return vectors
 
-    def _fitted(self) -> tuple[Array, Array]:
+    def _fitted(self) -> tuple[Vectors, Vectors]:
         if self.weights_ is None or self.offset_ is None:
             raise InputError(f"{self.name} must be fitted on images first")
         return self.weights_, self.offset_
 
 
-def _patches(image: Pixels, stride: int) -> Array:
+def _patches(image: Pixels, stride: int) -> Vectors:
     """Return (number, 108) float32 patches of the downsized image."""
     pixels = np.asarray(downsize(image, SIDE), dtype=np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(pixels, (_PATCH, _PATCH), axis=(0, 1))[::stride, ::stride]
     return windows.reshape(-1, 3 * _PATCH * _PATCH)
 
 
-def _normalise(patches: Array) -> Array:
+def _normalise(patches: Vectors) -> Vectors:
     """Bring each patch to mean 0 and about unit variance."""
     centred = patches - patches.mean(1, keepdims=True)
     spread = np.sqrt(np.einsum("ij,ij->i", centred, centred) / centred.shape[1] + _FLAT)

@@ -13,17 +13,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from chorograph.ground.arrays import Pixels, Vectors
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.extras import naming_the_extra
 from chorograph.ground.registry import Registry
-from chorograph.models.encoders.protocols import (
-    SEEN,
-    Image,
-    ImageEncoder,
-    ImageTextEncoder,
-    TextEncoder,
-    Vectors,
-)
+from chorograph.models.encoders.protocols import SEEN, ImageEncoder, ImageTextEncoder, TextEncoder
 
 #: Takes what follows the colon of a name, and a torch device name.
 EncoderMaker = Callable[[str, str], ImageEncoder]
@@ -53,7 +47,7 @@ class JoinedEncoder:
         """Changes when any part's does."""
         return hashlib.sha256("".join(part.fingerprint for part in self.parts).encode()).hexdigest()
 
-    def encode(self, images: Sequence[Image]) -> Vectors:
+    def encode(self, images: Sequence[Pixels]) -> Vectors:
         """Return the parts' vectors side by side."""
         return np.hstack([part.encode(images) for part in self.parts])
 

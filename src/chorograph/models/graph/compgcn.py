@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
+from chorograph.ground.arrays import Indices
 from chorograph.ground.errors import UnknownNameError
 
-Indices = NDArray[np.int64]
 Compose = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
 from chorograph.area.splits import Folds
+from chorograph.ground.arrays import Indices, Matrix
 from chorograph.prediction.crossfit import Fused
-
-Matrix = NDArray[np.float64]
-Rows = NDArray[np.int64]
 
 #: Rows that distances are taken of at once: bounds the memory of large areas.
 _CHUNK = 1000
@@ -91,7 +89,7 @@ def _correlation(distance: Matrix, target: Matrix) -> float:
     return float(np.corrcoef(distance, apart)[0, 1])
 
 
-def _standardised(block: Matrix, index: Rows, paired: Rows) -> Matrix:
+def _standardised(block: Matrix, index: Indices, paired: Indices) -> Matrix:
     """Return the columns in standard deviations of the labelled rows over the root of their number, or components."""
     known = block[index][np.isfinite(block[index]).all(1)]
     if not len(known):
@@ -105,20 +103,20 @@ def _standardised(block: Matrix, index: Rows, paired: Rows) -> Matrix:
     return np.asarray(scaled @ axes[:_COMPONENTS].T)
 
 
-def _mean_distance(scaled: dict[str, Matrix], weights: dict[str, float], paired: Rows) -> float:
+def _mean_distance(scaled: dict[str, Matrix], weights: dict[str, float], paired: Indices) -> float:
     distance = _distance(scaled, weights, paired, paired)
     np.fill_diagonal(distance, np.nan)
     finite = distance[np.isfinite(distance)]
     return float(finite.mean()) if finite.size and finite.mean() > 0 else 1.0
 
 
-def _nearest(scaled: dict[str, Matrix], weights: dict[str, float], rows: Rows, training: Rows) -> Matrix:
+def _nearest(scaled: dict[str, Matrix], weights: dict[str, float], rows: Indices, training: Indices) -> Matrix:
     parts = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
     found = [_distance(scaled, weights, part, training).min(1, initial=np.inf) for part in parts]
     return np.concatenate(found) if found else np.zeros(0)
 
 
-def _distance(scaled: dict[str, Matrix], weights: dict[str, float], rows: Rows, training: Rows) -> Matrix:
+def _distance(scaled: dict[str, Matrix], weights: dict[str, float], rows: Indices, training: Indices) -> Matrix:
     """Return weighted distances (rows, training) over the modalities that both have, infinite where there is none."""
     total, shared = np.zeros((len(rows), len(training))), np.zeros((len(rows), len(training)))
     for name, block in scaled.items():

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from chorograph.area.splits import DistanceMatched, Folds, inner_points, to_sphere
 from chorograph.area.splits.matched import Matching, distances, distances_of_tests
+from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Progress, silent
 from chorograph.metrics.regression import coverage
@@ -20,8 +20,6 @@ from chorograph.prediction.fits import Model, cross_fit_tasks
 from chorograph.prediction.judging.scoring import Scoring
 from chorograph.prediction.settings import PredictionSettings
 from chorograph.prediction.task import Task
-
-Vector = NDArray[np.float64]
 
 #: Fewer unlabelled regions have no distribution of distances to speak of.
 _FEWEST_UNLABELLED = 10

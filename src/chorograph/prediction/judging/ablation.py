@@ -7,8 +7,9 @@ from itertools import combinations
 import pandas as pd
 
 from chorograph.area.splits import Folds
+from chorograph.ground.arrays import Matrix
 from chorograph.ground.stage import Progress, silent
-from chorograph.prediction.crossfit import Fused, Matrix, ProbeMaker, cross_fit
+from chorograph.prediction.crossfit import Fused, ProbeMaker, cross_fit
 from chorograph.prediction.judging.scoring import Scoring
 
 

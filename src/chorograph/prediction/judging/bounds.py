@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
+from chorograph.ground.arrays import Vector
 
 #: Units whose zero is a convention: their values may go below it though no label does.
 _RELATIVE = ("°c", "°f", "celsius", "fahrenheit", "index", "score", "z", "z-score", "log", "ln", "change", "difference")

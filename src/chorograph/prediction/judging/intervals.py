@@ -17,10 +17,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-Vector = NDArray[np.float64]
-Rows = NDArray[np.bool_]
+from chorograph.ground.arrays import Mask, Vector
+
 #: Given calibration rows and new rows, returns the weights of both.
-Weigh = Callable[[Rows, Rows], tuple[Vector, Vector]]
+Weigh = Callable[[Mask, Mask], tuple[Vector, Vector]]
 
 METHODS = ("cross", "split", "quantile")
 
@@ -102,7 +102,7 @@ def conformal_intervals(
     return lower, upper
 
 
-def tempered(scale: Vector, known: Rows) -> Vector:
+def tempered(scale: Vector, known: Mask) -> Vector:
     """Return the scale of each row half-way, on a logarithmic axis, to the median of the rows with known residuals.
 
     A probe's own standard deviation tells where it knows less, and exaggerates: on King County, where blocks of labels
@@ -141,7 +141,7 @@ def shift_weights(features: NDArray[np.float64]) -> Weigh:
         reducer = make_pipeline(StandardScaler(), PCA(components.shape[1], random_state=0))
         components[whole] = reducer.fit_transform(features[whole])
 
-    def weigh(calibration: Rows, new: Rows) -> tuple[Vector, Vector]:
+    def weigh(calibration: Mask, new: Mask) -> tuple[Vector, Vector]:
         a, b = calibration & whole, new & whole
         weights = np.ones(len(features))
         if a.sum() > 1 and b.sum() > 1:

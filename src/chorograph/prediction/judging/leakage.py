@@ -18,6 +18,7 @@ from scipy.spatial import KDTree
 from scipy.stats import rankdata
 
 from chorograph.area.splits import Folds, Split
+from chorograph.ground.arrays import Matrix
 from chorograph.ground.errors import ImageError
 from chorograph.models.encoders.registry import images_seen
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from chorograph.area.embeddings import Embeddings
     from chorograph.area.folder import Area
 
-Matrix = NDArray[np.float64]
 
 #: A feature whose values or ranks correlate with the label as closely as this is the label.
 _SAME = 0.9999

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chorograph.ground.arrays import Vector
 from chorograph.metrics.decision import SHARES, cost_curve, decision_metrics
 from chorograph.metrics.regression import METRICS, BlockBootstrap, Estimate, Metric, coverage
 from chorograph.prediction.crossfit import Predictions
@@ -16,7 +17,6 @@ from chorograph.prediction.judging.intervals import Weigh, conformal_intervals
 from chorograph.prediction.judging.scores import Row
 from chorograph.prediction.labels import Labels
 
-Vector = NDArray[np.float64]
 Interval = tuple[Vector, Vector]
 
 

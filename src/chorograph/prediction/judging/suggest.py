@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Matrix = NDArray[np.float64]
+from chorograph.ground.arrays import Matrix
 
 
 def suggest(covariance: Matrix, noise: float, number: int) -> tuple[list[int], list[float]]:

@@ -20,14 +20,12 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from chorograph.ground.arrays import Indices, Matrix
 from chorograph.prediction.crossfit import Fused, ProbeMaker
 from chorograph.prediction.probes.mlp import torch_module
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Matrix = NDArray[np.float64]
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Tiles:
 
     image_ids: NDArray[np.object_]
     vectors: NDArray[np.float32]
-    region: Rows
+    region: Indices
     regions: int
 
     @classmethod
@@ -62,7 +60,7 @@ class Tiles:
         numbers[self.region, 0] = self.region
         return numbers
 
-    def of_rows(self, rows: Rows) -> tuple[Rows, Rows]:
+    def of_rows(self, rows: Indices) -> tuple[Indices, Indices]:
         """Return which tiles belong to the regions `rows`, and the position in `rows` of each one's region."""
         position = np.full(self.regions, -1, dtype=np.int64)
         position[rows] = np.arange(len(rows))
@@ -107,7 +105,7 @@ class AttentionPooling(BaseEstimator):  # type: ignore[misc]
         self.folds = folds
         self.seed = seed
 
-    def fit(self, rows: Rows, y: ArrayLike) -> Self:
+    def fit(self, rows: Indices, y: ArrayLike) -> Self:
         """Fit on the regions at `rows` (n,) of the table, with labels y (n,)."""
         torch = torch_module()
         target = np.asarray(y, dtype=np.float64)
@@ -123,7 +121,7 @@ class AttentionPooling(BaseEstimator):  # type: ignore[misc]
         self._train(torch, *self._tensors(torch, tiles, position), z, held)
         return self
 
-    def fitted_weights(self) -> tuple[Rows, Matrix]:
+    def fitted_weights(self) -> tuple[Indices, Matrix]:
         """Return the training regions' tiles (row numbers of `tiles`) and their weights, as a probe may be fitted on.
 
         The weights of a region's tiles sum to one.
@@ -132,12 +130,12 @@ class AttentionPooling(BaseEstimator):  # type: ignore[misc]
         each = self._weights(tiles, position)
         return tiles, each[self.part_[position], np.arange(len(tiles))]
 
-    def weights(self, rows: Rows) -> tuple[Rows, Matrix]:
+    def weights(self, rows: Indices) -> tuple[Indices, Matrix]:
         """Return the tiles of the regions at `rows`, which had no part in the fit, and their mean weights."""
         tiles, position = self.tiles.of_rows(np.asarray(rows, dtype=np.int64))
         return tiles, self._weights(tiles, position).mean(0)
 
-    def pool(self, rows: Rows, tiles: Rows, weights: Matrix) -> Matrix:
+    def pool(self, rows: Indices, tiles: Indices, weights: Matrix) -> Matrix:
         """Return the weighted means of the tiles' vectors, (n, d), in the order of `rows`."""
         position = np.full(self.tiles.regions, -1, dtype=np.int64)
         position[rows] = np.arange(len(rows))
@@ -155,11 +153,11 @@ class AttentionPooling(BaseEstimator):  # type: ignore[misc]
         # One number for all components: the leading ones stay the larger.
         self.axes_ = axes / scale[:, None] / (float((standardised @ axes).std()) or 1.0)
 
-    def _tensors(self, torch: Any, tiles: Rows, position: Rows) -> tuple[Tensor, Tensor]:
+    def _tensors(self, torch: Any, tiles: Indices, position: Indices) -> tuple[Tensor, Tensor]:
         reduced = (self.tiles.vectors[tiles] - self.centre_) @ self.axes_
         return torch.as_tensor(reduced, dtype=torch.float32), torch.as_tensor(position)
 
-    def _weights(self, tiles: Rows, position: Rows) -> Matrix:
+    def _weights(self, tiles: Indices, position: Indices) -> Matrix:
         """Return the weights that each network gives, (networks, tiles)."""
         torch = torch_module()
         h, region = self._tensors(torch, tiles, position)

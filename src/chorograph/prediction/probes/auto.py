@@ -12,9 +12,9 @@ from scipy.optimize import nnls
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from chorograph.ground.arrays import Matrix
 from chorograph.prediction.probes.inner import InnerFolds
 
-Matrix = NDArray[np.float64]
 Columns = Mapping[str, slice]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, RegressorMixin, clone
@@ -20,9 +20,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from chorograph.ground.arrays import Matrix
 from chorograph.prediction.probes.inner import InnerFolds
 
-Matrix = NDArray[np.float64]
 Columns = Mapping[str, slice]
 
 

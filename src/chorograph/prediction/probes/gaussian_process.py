@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-Matrix = NDArray[np.float64]
+from chorograph.ground.arrays import Matrix
 
 #: Bounds of log variance and log noise, in units of the target's variance.
 _LOG_VARIANCE, _LOG_NOISE = (-9.0, 3.0), (-6.0, 1.0)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import GroupKFold, KFold
 
-Rows = NDArray[np.int64]
+from chorograph.ground.arrays import Indices
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class InnerFolds:
     number: int = 5
     seed: int = 0
 
-    def split(self, X: ArrayLike, y: Any = None, groups: Any = None) -> Iterator[tuple[Rows, Rows]]:
+    def split(self, X: ArrayLike, y: Any = None, groups: Any = None) -> Iterator[tuple[Indices, Indices]]:
         """Yield (rows to fit on, rows to predict); every row is predicted once."""
         rows = np.asarray(X)
         blocks = np.arange(len(rows))

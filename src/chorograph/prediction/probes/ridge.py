@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-Matrix = NDArray[np.float64]
+from chorograph.ground.arrays import Matrix
 
 _PENALTIES = tuple(10.0**power for power in np.arange(-3, 6.01, 0.25))
 #: Rows taken to float64 at once: bounds the memory of large areas (32 MiB of 1,024 columns).

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from chorograph.ground.arrays import Matrix
 from chorograph.ground.errors import InputError
 from chorograph.prediction.probes.gaussian_process import GaussianProcess
 from chorograph.prediction.probes.sparse import SparseGaussianProcess
-
-Matrix = NDArray[np.float64]
 
 #: Above this many training rows an exact Gaussian process takes minutes a fold and gigabytes.
 MOST_FOR_EXACT = 3000

@@ -13,9 +13,8 @@ from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from chorograph.ground.arrays import Matrix
 from chorograph.prediction.probes.gaussian_process import Term, best_evidence
-
-Matrix = NDArray[np.float64]
 
 _LOG_VARIANCE, _LOG_NOISE = (-9.0, 3.0), (-6.0, 1.0)
 _JITTER = 1e-6

@@ -12,19 +12,12 @@ import torch
 from torch import Tensor
 
 from chorograph.area.folder import Area, Source
+from chorograph.ground.arrays import Indices
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Ledger, Progress
 from chorograph.models.preprocessing import Preprocessing
 from chorograph.pretraining.config import PretrainConfig, is_shards
-from chorograph.pretraining.feeds.pairs import (
-    Captions,
-    Images,
-    InMemory,
-    Pairs,
-    Rows,
-    load_pairs,
-    load_shard_pairs,
-)
+from chorograph.pretraining.feeds.pairs import Captions, Images, InMemory, Pairs, load_pairs, load_shard_pairs
 from chorograph.shards.pairs import ShardPairs, open_pairs
 
 #: How a place begins that stands for so many made-up pairs.
@@ -126,9 +119,9 @@ def join(parts: Sequence[Pairs]) -> Pairs:
 @dataclass(frozen=True)
 class _JoinedImages:
     parts: tuple[Images, ...]
-    starts: Rows
+    starts: Indices
 
-    def read(self, rows: Rows) -> tuple[Tensor, list[str | None]]:
+    def read(self, rows: Indices) -> tuple[Tensor, list[str | None]]:
         owner = np.searchsorted(self.starts, rows, side="right") - 1
         found: list[Tensor] = []
         reasons: dict[int, str | None] = {}
@@ -145,7 +138,7 @@ class _JoinedImages:
 @dataclass(frozen=True)
 class _JoinedCaptions(Captions):
     parts: tuple[Captions, ...]
-    starts: Rows
+    starts: Indices
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -170,6 +163,6 @@ def _made_up(number: int, size: tuple[int, int], seed: int, ledger: Ledger) -> t
 
 
 class _Repeated(InMemory):
-    def read(self, rows: Rows) -> tuple[Tensor, list[str | None]]:
+    def read(self, rows: Indices) -> tuple[Tensor, list[str | None]]:
         """Return the pixels of rows, of which there are few kinds."""
         return super().read(rows % len(self.pixels))

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from chorograph.graph.facts import Graph, Indices
+from chorograph.graph.facts import Graph
 from chorograph.graph.neighbours import Neighbours
+from chorograph.ground.arrays import Indices
 from chorograph.ground.errors import InputError
 from chorograph.models.graph.alignment import GraphTower
 from chorograph.models.graph.compgcn import Edges, as_edges, directed

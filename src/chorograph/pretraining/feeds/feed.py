@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from chorograph.pretraining.feeds.pairs import InMemory, Pairs, Rows, batches
+from chorograph.ground.arrays import Indices
+from chorograph.pretraining.feeds.pairs import InMemory, Pairs, batches
 from chorograph.pretraining.loop.objective import B_co, Place, Source
 from chorograph.pretraining.loop.world import World
 from chorograph.shards.order import global_batches, rank_share
@@ -27,8 +28,8 @@ class Batch:
     """
 
     place: Place | None
-    rows: Rows
-    places: Rows
+    rows: Indices
+    places: Indices
     whole: int
     pixels: Tensor
     texts: list[str]
@@ -45,7 +46,7 @@ class Draw:
     chances: NDArray[np.float64]
     number: int
 
-    def order(self, seed: int, epoch: int) -> Rows:
+    def order(self, seed: int, epoch: int) -> Indices:
         """Return the rows of an epoch."""
         rng = np.random.default_rng((seed, epoch, 8))
         return rng.choice(len(self.chances), self.number, p=self.chances)
@@ -97,7 +98,7 @@ class Batches:
     def restore(self, state: dict[str, Any]) -> None:
         """Nothing to do."""
 
-    def _read(self, pairs: Pairs, batch: Rows, place: Place | None, epoch: int | None) -> Batch:
+    def _read(self, pairs: Pairs, batch: Indices, place: Place | None, epoch: int | None) -> Batch:
         places = rank_share(np.arange(len(batch)), self.world.rank, self.world.size)
         pixels, reasons = pairs.images.read(batch[places])
         places = places[[reason is None for reason in reasons]]
@@ -124,7 +125,7 @@ def feed(source: Source[B_co], places: Iterable[Place], workers: int) -> Iterato
 
 
 @lru_cache(maxsize=2)
-def _batches(rows: int, batch_size: int, epoch: int, seed: int) -> list[Rows]:
+def _batches(rows: int, batch_size: int, epoch: int, seed: int) -> list[Indices]:
     return batches(rows, batch_size, epoch, seed)
 
 

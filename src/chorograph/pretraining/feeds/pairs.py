@@ -19,17 +19,16 @@ from torch import Tensor
 
 from chorograph.area.folder import Area
 from chorograph.area.images import read_rgb
+from chorograph.ground.arrays import Indices, Pixels
 from chorograph.ground.errors import ImageError, InputError
 from chorograph.ground.stage import Ledger, Progress
-from chorograph.models.preprocessing import Pixels, Preprocessing
+from chorograph.models.preprocessing import Preprocessing
 from chorograph.shards.order import epoch_order, global_batches
 from chorograph.shards.pairs import ShardPairs
 
 #: Pixels up to this are kept in memory; beyond it, images are decoded each time they are wanted.
 _MEMORY_BYTES = 4 * 1024**3
 _READ = 256
-
-Rows = NDArray[np.int64]
 
 
 class Captions(Protocol):
@@ -46,7 +45,7 @@ class Captions(Protocol):
 class Images(Protocol):
     """Images by row, at model resolution."""
 
-    def read(self, rows: Rows) -> tuple[Tensor, list[str | None]]:
+    def read(self, rows: Indices) -> tuple[Tensor, list[str | None]]:
         """Return uint8 pixels (n, 3, height, width) of those that can be read, and of each row why it cannot."""
 
 
@@ -56,7 +55,7 @@ class InMemory:
 
     pixels: Tensor
 
-    def read(self, rows: Rows) -> tuple[Tensor, list[str | None]]:
+    def read(self, rows: Indices) -> tuple[Tensor, list[str | None]]:
         """Return the pixels of rows; all of them can be read."""
         return self.pixels[torch.from_numpy(rows)], [None] * len(rows)
 
@@ -68,7 +67,7 @@ class OnDisk:
     decode: Callable[[int], Pixels]
     size: tuple[int, int]
 
-    def read(self, rows: Rows) -> tuple[Tensor, list[str | None]]:
+    def read(self, rows: Indices) -> tuple[Tensor, list[str | None]]:
         """Return the pixels of those rows that can be read, and of each row why it cannot."""
         pixels = np.empty((len(rows), 3, *self.size), dtype=np.uint8)
         reasons: list[str | None] = []
@@ -95,7 +94,7 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def captions_at(self, rows: Sequence[int] | Rows, epoch: int, seed: int) -> list[str]:
+    def captions_at(self, rows: Sequence[int] | Indices, epoch: int, seed: int) -> list[str]:
         """Return the captions that these images are shown with in `epoch`."""
         return [
             captions[caption_of(len(captions), row, epoch, seed)]
@@ -128,7 +127,7 @@ def caption_of(number: int, row: int, epoch: int, seed: int) -> int:
     return int(np.random.default_rng((seed, row, epoch // number)).permutation(number)[epoch % number])
 
 
-def batches(rows: int, batch_size: int, epoch: int, seed: int) -> list[Rows]:
+def batches(rows: int, batch_size: int, epoch: int, seed: int) -> list[Indices]:
     """Return the rows of each step of an epoch: shuffled, each row once, batch sizes differing by one at most."""
     return global_batches(epoch_order(rows, seed, epoch), batch_size)
 
@@ -302,7 +301,7 @@ class _ShardImages:
     """Decodes the images of some rows of shards."""
 
     shards: ShardPairs
-    rows: Rows
+    rows: Indices
     preprocessing: Preprocessing
     scaled: bool
 
@@ -330,7 +329,7 @@ class _Chosen(Captions):
     """Some rows of captions, in an order of their own."""
 
     captions: Captions
-    rows: Rows
+    rows: Indices
 
     def __len__(self) -> int:
         return len(self.rows)

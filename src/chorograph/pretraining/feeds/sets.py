@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
+from chorograph.ground.arrays import Indices
 
 
 def draw_sets(
-    members: Sequence[Rows], chosen: Rows, most: int, rng: np.random.Generator
-) -> tuple[Rows, NDArray[np.bool_]]:
+    members: Sequence[Indices], chosen: Indices, most: int, rng: np.random.Generator
+) -> tuple[Indices, NDArray[np.bool_]]:
     """Return up to `most` members of each chosen set (n, most), without replacement, and which of them are there."""
     rows = np.zeros((len(chosen), most), dtype=np.int64)
     held = np.zeros((len(chosen), most), dtype=bool)

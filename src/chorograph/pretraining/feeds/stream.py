@@ -6,11 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from chorograph.ground.arrays import Indices
 from chorograph.pretraining.loop.objective import Place
-
-Rows = NDArray[np.int64]
 
 
 class Stream:
@@ -20,13 +18,13 @@ class Stream:
     which the order follows, and the state now.
     """
 
-    def __init__(self, seed: int, parts: Callable[[np.random.Generator], list[Rows]]) -> None:
+    def __init__(self, seed: int, parts: Callable[[np.random.Generator], list[Indices]]) -> None:
         self.rng = np.random.default_rng(seed)
         self._parts = parts
         self._before = self.rng.bit_generator.state
-        self._order: list[Rows] = []
+        self._order: list[Indices] = []
 
-    def rows(self, place: Place) -> Rows:
+    def rows(self, place: Place) -> Indices:
         """Return the rows of the batch at a place; places must be asked for in their order."""
         if place[1] == 0:
             self._begin()

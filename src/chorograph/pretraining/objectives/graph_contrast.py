@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chorograph.graph.facts import Graph, Indices
+from chorograph.graph.facts import Graph
 from chorograph.graph.inverses import inverse_of, without_regions
+from chorograph.ground.arrays import Indices
 from chorograph.ground.errors import InputError
 from chorograph.models.graph.alignment import GraphTower
 from chorograph.models.graph.compgcn import CompGcn

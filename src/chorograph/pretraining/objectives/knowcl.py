@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
-from chorograph.graph.facts import Graph, Indices
+from chorograph.graph.facts import Graph
 from chorograph.graph.inverses import inverse_of, without_regions
 from chorograph.graph.vectors import GraphEmbeddings
+from chorograph.ground.arrays import Indices
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_path, write_json, write_json_lines
 from chorograph.ground.settings import plain

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from chorograph.graph.facts import Graph, Indices, both_ways
+from chorograph.graph.facts import Graph, both_ways
 from chorograph.graph.neighbours import Neighbours
+from chorograph.ground.arrays import Indices
 from chorograph.metrics.links import KnownTails, filtered_ranks
 from chorograph.models.graph.compgcn import CompGcn, as_edges, directed
 from chorograph.pretraining.feeds.stream import Stream

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chorograph.graph.facts import Graph, Indices
+from chorograph.graph.facts import Graph
+from chorograph.ground.arrays import Indices
 from chorograph.ground.errors import InputError, MissingExtraError, UnknownNameError
 from chorograph.pretraining.config import GraphEmbedConfig
 

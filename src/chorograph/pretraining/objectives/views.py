@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
+from chorograph.ground.arrays import Indices, Mask
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import sha256_bytes, write_json_lines
 from chorograph.ground.settings import plain
@@ -25,7 +26,7 @@ from chorograph.models.views.multi_granularity import MultiGranularity, load_tow
 from chorograph.models.views.multi_view import Fusion, token_loss
 from chorograph.pretraining.config import ViewsConfig
 from chorograph.pretraining.feeds.augment import augment
-from chorograph.pretraining.feeds.pairs import Pairs, Rows, assign_roles, batches, load_images
+from chorograph.pretraining.feeds.pairs import Pairs, assign_roles, batches, load_images
 from chorograph.pretraining.feeds.sets import draw_sets
 from chorograph.pretraining.loop.loop import autocast_type
 from chorograph.pretraining.loop.objective import Objective, Output, Place, Portion, own_share
@@ -37,25 +38,23 @@ from chorograph.pretraining.objectives.registry import Trainer
 
 _ENCODED = 64
 
-Held = NDArray[np.bool_]
-
 
 @dataclass(frozen=True)
 class Drawn:
     """Street views drawn for n tiles: `rows` (k,), each once; `which` (n, most) of these stands there, where `held`."""
 
-    rows: Rows
-    which: Rows
-    held: Held
+    rows: Indices
+    which: Indices
+    held: Mask
 
-    def readable(self, read: Held) -> Drawn:
+    def readable(self, read: Mask) -> Drawn:
         """Return the draw without the views that could not be read; the others close up."""
         if read.all():
             return self
         held = self.held & read[self.which]
         return Drawn(self.rows[read], np.where(held, (np.cumsum(read) - 1)[self.which], 0), held)
 
-    def of(self, tiles: Rows) -> tuple[Rows, Drawn]:
+    def of(self, tiles: Indices) -> tuple[Indices, Drawn]:
         """Return the draw of some of the tiles, and before it which of the views are theirs."""
         which, held = self.which[tiles], self.held[tiles]
         wanted, numbers = np.unique(which[held], return_inverse=True)
@@ -75,11 +74,11 @@ class Scene:
     tiles: Pairs
     views: Pairs
     places: Tensor
-    of_tile: tuple[Rows, ...]
-    train: Rows
-    held: Rows
-    told: Rows
-    held_told: Rows
+    of_tile: tuple[Indices, ...]
+    train: Indices
+    held: Indices
+    told: Indices
+    held_told: Indices
     how: str
 
     @classmethod
@@ -118,7 +117,7 @@ class Scene:
             roles.how,
         )  # fmt: skip
 
-    def draw(self, tiles: Rows, most: int, rng: np.random.Generator) -> Drawn:
+    def draw(self, tiles: Indices, most: int, rng: np.random.Generator) -> Drawn:
         """Return up to `most` street views of each tile, as they are drawn."""
         rows, held = draw_sets(self.of_tile, tiles, most, rng)
         wanted, numbers = np.unique(rows[held], return_inverse=True)
@@ -135,10 +134,10 @@ class Read:
     """
 
     pixels: Tensor
-    places: Rows
+    places: Indices
     whole: int
 
-    def of(self, rows: Rows) -> Read:
+    def of(self, rows: Indices) -> Read:
         """Return some of them."""
         return Read(self.pixels[torch.from_numpy(rows)], self.places[rows], self.whole)
 
@@ -211,7 +210,7 @@ class SceneBatches:
     def restore(self, state: dict[str, Any]) -> None:
         """Nothing to do."""
 
-    def read(self, pairs: Pairs, rows: Rows, places: Rows) -> tuple[Read, Held]:
+    def read(self, pairs: Pairs, rows: Indices, places: Indices) -> tuple[Read, Mask]:
         """Return the images at `places` of the rows that are wanted, and which of them could be read."""
         pixels, reasons = pairs.images.read(rows[places])
         self.unread.update(
@@ -220,7 +219,7 @@ class SceneBatches:
         read = np.array([reason is None for reason in reasons], dtype=bool)
         return Read(pixels, places[read], len(rows)), read
 
-    def _read(self, tiles: Rows, told: Rows, place: Place | None, key: Place) -> ViewBatch:
+    def _read(self, tiles: Indices, told: Indices, place: Place | None, key: Place) -> ViewBatch:
         scene, seed = self.scene, self.config.seed
         drawn = scene.draw(tiles, self.config.street_views, np.random.default_rng((seed, *key, 5)))
         own = own_share(len(tiles), self.world)

@@ -14,10 +14,10 @@ from fastapi import APIRouter, Path, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import RedirectResponse, Response
 
+from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.serving.api.answers import GEOJSON, JSON, OPENAPI, as_json, base, link, page, wants_html
 from chorograph.serving.catalogue.conditions import rows_in
-from chorograph.serving.catalogue.layers import Vector
 from chorograph.serving.catalogue.served import Catalogue, ServedArea
 
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"

@@ -12,8 +12,9 @@ import pandas as pd
 import shapely
 from pyproj import Geod
 
+from chorograph.ground.arrays import Vector
 from chorograph.reporting.numbers import Quantity
-from chorograph.serving.catalogue.layers import Layer, Predicted, Vector
+from chorograph.serving.catalogue.layers import Layer, Predicted
 from chorograph.serving.catalogue.served import ServedArea
 
 #: Pictures of each view on a card.

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from chorograph.area.embeddings import Embeddings
+from chorograph.ground.arrays import Pixels
 from chorograph.ground.errors import ChorographError, InputError
-from chorograph.models.encoders.protocols import Image, ImageEncoder
+from chorograph.models.encoders.protocols import ImageEncoder
 from chorograph.models.encoders.registry import load_encoder
 from chorograph.searching.regions import Hit, ImageSearch, TextSearch
 from chorograph.serving.catalogue.served import ServedArea
@@ -52,7 +53,7 @@ class Finder:
         self._served.row(region_id)
         return Found("images", self._images(self._need_table()).by_region(region_id, k, allowed))
 
-    def by_image(self, pixels: Image, k: int, allowed: NDArray[np.bool_] | None = None) -> Found:
+    def by_image(self, pixels: Pixels, k: int, allowed: NDArray[np.bool_] | None = None) -> Found:
         """Find the regions that look most like a picture."""
         search = self._images(self._need_table())
         return Found("images", search.by_image(pixels, self.encoder(), k, allowed))

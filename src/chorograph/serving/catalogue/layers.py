@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from chorograph.area.folder import Area
+from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import AreaError, InputError, UnknownNameError
 from chorograph.ground.files import read_json, slug
 
-Vector = NDArray[np.float64]
 Measure = Literal["observed", "predicted", "width", "residual"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 
