@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chorograph.acquisition.own.own_settings import CaptionSettings, Reading
-from chorograph.ground.stage import Ledger, Outcome, Progress
-from chorograph.verbs.area.add.step import Step, run_step
-from chorograph.verbs.verb import Verb
+from chorograph.ground.stage import Ledger, Progress
+from chorograph.verbs.area.add.step import Step, adding
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
@@ -20,27 +18,18 @@ class Settings(Reading, CaptionSettings, Step):
     """Settings of `chorograph area add captions`."""
 
 
-def inputs(settings: Settings) -> list[Path]:
-    """Return what is added."""
-    return [settings.from_]
+def add(area: Area, asked: Settings, ledger: Ledger, progress: Progress) -> None:
+    """Add to the area."""
+    from chorograph.acquisition.own.adding import add_captions
+
+    add_captions(area, asked.from_, asked, asked, asked, ledger, progress, replace=asked.replace)
 
 
-def run(settings: Settings, progress: Progress) -> Outcome:
-    """Add to the area; the manifest lies within it, in `added`."""
-
-    def work(area: Area, ledger: Ledger) -> None:
-        from chorograph.acquisition.own.adding import add_captions
-
-        add_captions(area, settings.from_, settings, settings, settings, ledger, progress, replace=settings.replace)
-
-    return run_step("captions", settings, inputs(settings), ["captions"], work)
-
-
-VERB = Verb(
-    "area add captions",
+VERB = adding(
+    "captions",
     "Add captions: texts beside pictures, a table of files and titles, or metadata.jsonl.",
     Settings,
-    run,
-    ("area",),
-    "chorograph area add captions my-area --from pairs",
+    add,
+    tables=["captions"],
+    example="pairs",
 )

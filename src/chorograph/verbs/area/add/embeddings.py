@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chorograph.acquisition.own.own_settings import EmbeddingSettings, Reading
-from chorograph.ground.settings import setting
-from chorograph.ground.stage import Ledger, Outcome, Progress
-from chorograph.verbs.area.add.step import Step, run_step
-from chorograph.verbs.verb import Verb
+from chorograph.ground.stage import Ledger, Progress
+from chorograph.verbs.area.add.step import OfRegions, Step, adding
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Reading, EmbeddingSettings, Step):
+class Settings(OfRegions, Reading, EmbeddingSettings, Step):
     """Settings of `chorograph area add embeddings`."""
 
-    region_id: str = setting("region_id", help="the column that names a region, where there is one")
+
+def add(area: Area, asked: Settings, ledger: Ledger, progress: Progress) -> None:
+    """Add to the area."""
+    from chorograph.acquisition.own.adding import add_embeddings
+
+    add_embeddings(area, asked.from_, asked, asked, asked.region_id, asked, ledger, replace=asked.replace)
 
 
-def inputs(settings: Settings) -> list[Path]:
-    """Return what is added."""
-    return [settings.from_]
-
-
-def run(settings: Settings, progress: Progress) -> Outcome:
-    """Add to the area; the manifest lies within it, in `added`."""
-
-    def work(area: Area, ledger: Ledger) -> None:
-        from chorograph.acquisition.own.adding import add_embeddings
-
-        add_embeddings(
-            area, settings.from_, settings, settings, settings.region_id, settings, ledger, replace=settings.replace
-        )
-
-    return run_step("embeddings", settings, inputs(settings), [], work)
-
-
-VERB = Verb(
-    "area add embeddings",
+VERB = adding(
+    "embeddings",
     "Add vectors made elsewhere, of images or of regions.",
     Settings,
-    run,
-    ("area",),
-    "chorograph area add embeddings my-area --from alphaearth.parquet --name alphaearth",
+    add,
+    tables=[],
+    example="alphaearth.parquet --name alphaearth",
 )

@@ -1,18 +1,22 @@
-"""What every `area add KIND` shares: the area, what is added, and a manifest within the area."""
+"""What every `area add KIND` shares: the area, what is added, a manifest within the area, and how its verb is made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chorograph.acquisition.own.own_settings import Provenance
 from chorograph.ground.settings import plain, setting
-from chorograph.ground.stage import Ledger, Outcome, run_stage
+from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.verbs.verb import Verb
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
+
+#: Adds to an area what settings ask for; counts and warnings go to the ledger.
+Add = Callable[["Area", Any, Ledger, Progress], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,25 +27,53 @@ class Step(Provenance):
     from_: Path = setting(help="the file or folder that is added")
     replace: bool = setting(False, help="put what is added in the place of what stands there with other values")
 
+    def inputs(self) -> list[Path]:
+        """Return the files and folders that are read: where one changes, the step is done again."""
+        return [self.from_]
 
-def run_step(
-    kind: str, settings: Step, inputs: Sequence[Path], tables: Sequence[str], work: Callable[[Area, Ledger], None]
-) -> Outcome:
-    """Run a step unless it was done with these settings and files, and the tables it fills are there.
+    @property
+    def called(self) -> str:
+        """What is added is called so in the name of its manifest."""
+        return self.from_.name
 
-    Doing it again is harmless: rows and pictures that are there already are left.
+
+@dataclass(frozen=True, kw_only=True)
+class OfRegions:
+    """A setting of kinds that may name regions by their ids."""
+
+    region_id: str = setting("region_id", help="the column that names a region, where there is one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfLayers:
+    """A setting of kinds that may be read from a file of features."""
+
+    layer: str | None = setting(None, help="the layer of a file of features that has several")
+
+
+def adding(kind: str, summary: str, settings: type[Step], add: Add, *, tables: Sequence[str], example: str) -> Verb:
+    """Return the verb `area add KIND`: `add` runs unless it was done with these settings and files.
+
+    It is done again too where one of the `tables` that it fills is missing. Doing it again is harmless: rows and
+    pictures that are there already are left.
     """
-    from chorograph.area.folder import Area
-    from chorograph.ground.files import slug
 
-    area = Area.open(settings.area)
-    manifest = area.path / "added" / f"{kind}-{slug(settings.from_.name)}.manifest.json"
-    if not all(area.has(table) for table in tables):
-        manifest.unlink(missing_ok=True)
-    return run_stage(
-        f"area add {kind}",
-        manifest=manifest,
-        config=plain(settings),
-        inputs=inputs,
-        work=lambda ledger: work(area, ledger),
+    def run(asked: Any, progress: Progress) -> Outcome:
+        from chorograph.area.folder import Area
+        from chorograph.ground.files import slug
+
+        area = Area.open(asked.area)
+        manifest = area.path / "added" / f"{kind}-{slug(asked.called)}.manifest.json"
+        if not all(area.has(table) for table in tables):
+            manifest.unlink(missing_ok=True)
+        return run_stage(
+            f"area add {kind}",
+            manifest=manifest,
+            config=plain(asked),
+            inputs=asked.inputs(),
+            work=lambda ledger: add(area, asked, ledger, progress),
+        )
+
+    return Verb(
+        f"area add {kind}", summary, settings, run, ("area",), f"chorograph area add {kind} my-area --from {example}"
     )

@@ -7,53 +7,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chorograph.acquisition.own.own_settings import Reading, StreetSettings
-from chorograph.ground.settings import setting
-from chorograph.ground.stage import Ledger, Outcome, Progress
-from chorograph.verbs.area.add.step import Step, run_step
-from chorograph.verbs.verb import Verb
+from chorograph.ground.stage import Ledger, Progress
+from chorograph.verbs.area.add.step import OfRegions, Step, adding
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Reading, StreetSettings, Step):
+class Settings(OfRegions, Reading, StreetSettings, Step):
     """Settings of `chorograph area add streetviews`."""
 
-    region_id: str = setting("region_id", help="the column that names a region, where there is one")
+    def inputs(self) -> list[Path]:
+        """Return the folder, and the table of its pictures."""
+        return [self.from_] + ([self.tiles_table] if self.tiles_table else [])
 
 
-def inputs(settings: Settings) -> list[Path]:
-    """Return what is added."""
-    return [settings.from_] + ([settings.tiles_table] if settings.tiles_table else [])
+def add(area: Area, asked: Settings, ledger: Ledger, progress: Progress) -> None:
+    """Add to the area."""
+    from chorograph.acquisition.own.adding import add_street_views
+
+    add_street_views(area, asked.from_, asked, asked, asked.region_id, asked, ledger, progress, replace=asked.replace)
 
 
-def run(settings: Settings, progress: Progress) -> Outcome:
-    """Add to the area; the manifest lies within it, in `added`."""
-
-    def work(area: Area, ledger: Ledger) -> None:
-        from chorograph.acquisition.own.adding import add_street_views
-
-        add_street_views(
-            area,
-            settings.from_,
-            settings,
-            settings,
-            settings.region_id,
-            settings,
-            ledger,
-            progress,
-            replace=settings.replace,
-        )
-
-    return run_step("streetviews", settings, inputs(settings), ["images"], work)
-
-
-VERB = Verb(
-    "area add streetviews",
+VERB = adding(
+    "streetviews",
     "Add a folder of street views with a table of their places.",
     Settings,
-    run,
-    ("area",),
-    "chorograph area add streetviews my-area --from views --tiles-table views.csv --most 20",
+    add,
+    tables=["images"],
+    example="views --tiles-table views.csv --most 20",
 )
