@@ -38,6 +38,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FIRST_WITH_TORCH = FLOOR_OF["models"]
 #: Modules of an extra that a room without torch imports, and only where the work needs them.
 EXTRAS_OF: dict[str, frozenset[str]] = {
+    "area": frozenset({"rasterio"}),  # `raster_files`, which only what reads rasters imports
     "ground": frozenset({"aiohttp"}),  # `ground/fetching`, which only what fetches imports
     "acquisition": frozenset({"h3", "rasterio"}),  # hexagons; imagery deeper than eight bits, and georeferences
     "curation": frozenset({"daft", "ray"}),

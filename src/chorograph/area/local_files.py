@@ -16,8 +16,6 @@ from pathlib import Path
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import check_regular
 
-#: Drivers that a raster may be opened with: `rasterio.open(path, driver=RASTER_DRIVERS)`. None follows references.
-RASTER_DRIVERS = ["GTiff", "COG", "PNG", "JPEG", "JP2OpenJPEG", "WEBP", "BMP"]
 #: How files of features begin, and what they are.
 _MAGIC = (
     (b"SQLite format 3\0", "GeoPackage"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorograph.area.images import is_opacity, read_rgb
+from chorograph.area.raster_files import open_raster
 from chorograph.ground.arrays import Pixels
-from chorograph.ground.errors import ImageError, InputError, MissingExtraError
+from chorograph.ground.errors import ImageError, InputError
 
 Window = tuple[int, int, int, int]
 
@@ -106,23 +106,12 @@ class _Decoded:
 
 @contextmanager
 def _open_tiff(path: Path) -> Iterator[LargeImage]:
-    try:
-        import rasterio
-    except ImportError as error:
-        raise MissingExtraError.of("acquire", error) from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            # One driver: a file's content decides nothing else, such as which other files or hosts are read.
-            dataset = rasterio.open(path, driver="GTiff")
-        with dataset:
-            if dataset.width * dataset.height > MAX_PIXELS:
-                raise InputError(
-                    f"{path} has {dataset.width} x {dataset.height} px, more than {MAX_PIXELS:,}; cut it in parts"
-                )
-            yield _GeoTiff.of(dataset)
-    except rasterio.errors.RasterioError as error:
-        raise InputError(f"{path} cannot be read as a GeoTIFF: it is damaged or cut off ({error})") from error
+    with open_raster(path) as dataset:
+        if dataset.width * dataset.height > MAX_PIXELS:
+            raise InputError(
+                f"{path} has {dataset.width} x {dataset.height} px, more than {MAX_PIXELS:,}; cut it in parts"
+            )
+        yield _GeoTiff.of(dataset)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from chorograph.acquisition.own.imagery.pictures import find_pictures
 from chorograph.acquisition.own.imagery.pixels import Scaling, choose_scaling, to_bytes
 from chorograph.acquisition.own.imagery.tiles import Tiles
 from chorograph.acquisition.own.regions import region_at
+from chorograph.area.raster_files import open_raster
 from chorograph.area.tiles import tile_centre, tile_of
 from chorograph.ground.errors import InputError, MissingExtraError
 from chorograph.ground.stage import Ledger, Progress, silent
@@ -149,10 +150,9 @@ def _overlapping(mosaics: Sequence[Mosaic], x: int, y: int, zoom: int) -> list[i
 
 def _opened(path: Path, crs: str | None, stack: ExitStack) -> Any:
     """Open a raster; one that names no reference system is given the one that was said."""
-    import rasterio
     from rasterio.vrt import WarpedVRT
 
-    raster = stack.enter_context(rasterio.open(path))
+    raster = stack.enter_context(open_raster(path))
     if raster.crs is not None and crs is None:
         return raster
     return stack.enter_context(WarpedVRT(raster, src_crs=crs, crs=crs))

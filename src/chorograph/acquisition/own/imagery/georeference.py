@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from chorograph.area.raster_files import NoRasterError, open_raster
 from chorograph.ground.errors import InputError, MissingExtraError
 
 _WORLD_FILES = (".jgw", ".jpgw", ".jpegw", ".pgw", ".pngw", ".tfw", ".tifw", ".tiffw", ".wld")
@@ -54,17 +54,12 @@ def middle_of_picture(path: Path, crs: str | None) -> tuple[float, float] | None
 
 def georeference_of(path: Path, crs: str | None) -> tuple[Any, Any, int, int] | None:
     """Return (reference system, transform of pixels, width, height) of a georeferenced picture; None for any other."""
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
     if not _may_say(path):
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as raster:
-                system, transform, size = raster.crs, raster.transform, (raster.width, raster.height)
-    except RasterioError:
+        with open_raster(path) as raster:
+            system, transform, size = raster.crs, raster.transform, (raster.width, raster.height)
+    except NoRasterError:
         return None  # whoever takes it in finds the reason
     if transform.is_identity:
         return None

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from chorograph.ground.errors import ImageError, InputError, MissingExtraError
+from chorograph.area.raster_files import NoRasterError, open_raster
+from chorograph.ground.errors import ImageError, InputError
 
 _DEEP_MODES = {"I": "32-bit integers", "F": "floating-point numbers"}
 #: Tags of TIFF: bits a sample, samples a pixel, whether further samples are opacity, what a sample is.
@@ -157,18 +158,13 @@ def read_bands(path: Path, bands: Sequence[int], *, most_px: int | None = None) 
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
             pass  # what Pillow cannot, GDAL may
     try:
-        import rasterio
-        from rasterio.errors import RasterioError
-    except ImportError as error:
-        raise MissingExtraError.of("acquire", error) from error
-    try:
-        with rasterio.open(path) as raster:
+        with open_raster(path) as raster:
             if max(bands) > raster.count:
                 raise ImageError(f"band {max(bands)} is asked for, and it has {raster.count}", path)
             step = max(1.0, (raster.width * raster.height / (most_px or np.inf)) ** 0.5)
             shape = (len(bands), max(1, int(raster.height / step)), max(1, int(raster.width / step)))
             read = raster.read(list(bands), masked=True, out_shape=shape).astype(np.float64)
-    except RasterioError as error:
+    except NoRasterError as error:
         raise ImageError("truncated", path) from error
     return np.moveaxis(read.filled(np.nan), 0, 2)
 
