@@ -40,7 +40,7 @@ FIRST_WITH_TORCH = FLOOR_OF["models"]
 EXTRAS_OF: dict[str, frozenset[str]] = {
     "area": frozenset({"rasterio"}),  # `raster_files`, which only what reads rasters imports
     "ground": frozenset({"aiohttp"}),  # `ground/fetching`, which only what fetches imports
-    "acquisition": frozenset({"h3", "rasterio"}),  # hexagons; imagery deeper than eight bits, and georeferences
+    "acquisition": frozenset({"h3", "rasterio", "exactextract", "osmium"}),  # hexagons, rasters, maps
     "curation": frozenset({"daft", "ray"}),
     "searching": frozenset({"rasterio", "lancedb"}),
     "metrics": frozenset({"pycocoevalcap"}),

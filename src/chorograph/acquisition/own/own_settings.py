@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from chorograph.ground.settings import at_least, between, setting
+from chorograph.ground.settings import above, at_least, between, setting
 
 #: The deepest zoom of a tile.
 MOST_ZOOM = 30
@@ -83,6 +83,36 @@ class IndicatorSettings:
     )
     year: int | None = setting(
         None, help="the year of the indicators, where their file has no such column", within=between(1, 9999)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RasterSettings:
+    """What is asked of a raster of numbers: nothing about the values of its cells is guessed."""
+
+    statistic: str = setting(
+        help="sum (of amounts a cell, such as people), density (that sum a km2), mean (of levels, such as degrees), "
+        "or share (of classes, such as land cover)",
+        choices=("sum", "density", "mean", "share"),
+    )
+    name: str | None = setting(None, help="the indicator's name; with share, --classes names them")
+    unit: str | None = setting(None, help="the unit of a cell's value, for example people")
+    classes: list[str] = setting(
+        [], help="with share, NAME=VALUE+VALUE: the cell values of a class, for example built_up=50"
+    )
+    year: int | None = setting(None, help="the year that the raster is of", within=between(1, 9999))
+    band: int = setting(1, help="the band that is read, from 1", within=at_least(1))
+    nodata: float | None = setting(None, help="a cell's value that means no data, beside what the file says")
+    raster_crs: str | None = setting(None, help="the reference system of a raster that has none or a wrong one")
+    resampling: str = setting(
+        "none",
+        help="none: regions are brought to the raster, and its own cells count by the share that lies in a region; "
+        "nearest, bilinear, cubic or average: the raster is first warped to --resolution-m (mean and share alone)",
+        choices=("none", "nearest", "bilinear", "cubic", "average"),
+    )
+    resolution_m: float | None = setting(None, help="the cell of a warped raster, in metres", within=above(0))
+    least_covered: float = setting(
+        0.01, help="a region of which less than this share has data gets no value", within=between(0, 1)
     )
 
 

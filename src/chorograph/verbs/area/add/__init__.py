@@ -5,11 +5,12 @@ A new kind is a file beside and a line here.
 
 from __future__ import annotations
 
-from chorograph.verbs.area.add import captions, embeddings, graph, imagery, indicators, places, streetviews
+from chorograph.verbs.area.add import captions, embeddings, graph, imagery, indicators, places, raster, streetviews
 
 KINDS = (
     imagery.VERB,
     indicators.VERB,
+    raster.VERB,
     places.VERB,
     streetviews.VERB,
     captions.VERB,

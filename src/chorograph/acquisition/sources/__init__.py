@@ -1,0 +1,1 @@
+"""Where data of other people comes from: services, rasters, maps, and vectors made elsewhere."""
