@@ -13,8 +13,9 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
-from chorograph.ground.errors import InputError, MissingExtraError
-from chorograph.ground.files import check_regular
+from chorograph.area.raster_files import open_raster
+from chorograph.ground.arrays import Mask, Vector
+from chorograph.ground.errors import InputError
 
 #: Edges are cut to this many degrees before they are brought to another projection: a chord of 2 km lies 0.1 m off.
 _EDGE_DEG = 0.02
@@ -87,17 +88,8 @@ def opened(path: Path, crs: str | None = None) -> Iterator[Raster]:
 
     Raises `InputError` naming the file: it cannot be read, says not where it lies, or lies askew.
     """
-    try:
-        import rasterio
-        from rasterio.errors import RasterioError
-    except ImportError as error:
-        raise MissingExtraError.of("acquire", error) from error
-    check_regular(path)
-    try:
-        with rasterio.open(path, driver="GTiff") as dataset:
-            yield of_dataset(dataset, str(path), crs)
-    except RasterioError as error:
-        raise InputError(f"{path} cannot be read as a raster: {error}") from error
+    with open_raster(path) as dataset:
+        yield of_dataset(dataset, str(path), crs)
 
 
 def of_dataset(dataset: Any, place: str, crs: str | None = None) -> Raster:
@@ -128,7 +120,7 @@ def raster_files(path: Path) -> list[Path]:
     return found
 
 
-def on_raster(geometry: NDArray[np.object_], raster: Raster) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
+def on_raster(geometry: NDArray[np.object_], raster: Raster) -> tuple[NDArray[np.object_], Vector]:
     """Return polygons (EPSG:4326) in the raster's reference system, and their areas in its units, squared.
 
     None for those that cannot touch it. Longitudes are those of the globe: 181 is -179, and a raster may run from 0 to
@@ -185,7 +177,7 @@ def _degrees(raster: Raster) -> Bounds:
     return west, south, east, north
 
 
-def _touching(geometry: NDArray[np.object_], span: Bounds) -> NDArray[np.bool_]:
+def _touching(geometry: NDArray[np.object_], span: Bounds) -> Mask:
     west, south, east, north = span
     bounds = shapely.bounds(geometry)
     with np.errstate(invalid="ignore"):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from chorograph.acquisition.own.indicators import pairs
 from chorograph.acquisition.sources.rasters import Raster, of_dataset, on_raster, opened, raster_files
 from chorograph.area.middle import equal_area
+from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import InputError, MissingExtraError
 from chorograph.ground.stage import Ledger
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 _CELLS = 30_000_000
 #: A region of which less than this share has data is told of.
 _WHOLE = 0.99
-
-Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
