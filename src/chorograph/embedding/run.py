@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
 from chorograph.area.embeddings import Embeddings
 from chorograph.ground.errors import AreaError, ImageError, InputError
-from chorograph.ground.files import atomic_path
 from chorograph.ground.stage import Ledger, Progress, silent
-from chorograph.models.encoders.protocols import FittedEncoder, ImageEncoder
-from chorograph.models.encoders.registry import load_encoder, parts_of
+from chorograph.models.devices import device_of
+from chorograph.models.encoders.kept import keep, restore_kept, stored_as
+from chorograph.models.encoders.protocols import ImageEncoder
+from chorograph.models.encoders.registry import load_encoder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,11 +82,6 @@ def embed_images(
     return embeddings
 
 
-def stored_as(model: str, view: str) -> str:
-    """Return the name that a model's vectors of a view are stored by: street views beside, not over, satellite ones."""
-    return model if view == "satellite" else f"{view}:{model}"
-
-
 def _stored(path: Path, encoder: ImageEncoder) -> dict[str, NDArray[np.float32]]:
     """Return the vectors that this very encoder made before, by the hash of their image."""
     try:
@@ -138,34 +133,12 @@ def _read(
 
 
 def _fit(encoder: ImageEncoder, area: Area, images: pd.DataFrame, view: str, seed: int, ledger: Ledger) -> None:
-    """Fit the parts that must see the area first, once: what they learnt is kept beside their vectors.
-
-    Kept, not learnt anew, so that adding an image to the area does not change the vectors of all others.
-    """
-    for part in parts_of(encoder):
-        if not isinstance(part, FittedEncoder):
-            continue
-        path = area.embeddings_path(stored_as(part.name, view)).with_suffix(".safetensors")
-        if path.is_file():
-            part.restore(load_file(path))
-            continue
-        rng = np.random.default_rng(seed)
-        drawn = rng.permutation(len(images))[:_SAMPLE]
+    """Fit the parts that must see the area first, once: what they learnt is kept beside their vectors."""
+    for part in restore_kept(encoder, area, view):
+        drawn = np.random.default_rng(seed).permutation(len(images))[:_SAMPLE]
         read, _ = _read(area, images["uri"].to_numpy(object), drawn.tolist())
         if not read:
             raise InputError(f"none of {len(drawn)} images of {area.path} could be read to fit {part.name}")
         part.fit([pixels for _, pixels in read], seed=seed)
         ledger.count(f"images that {part.name} was fitted on", len(read))
-        with atomic_path(path) as temporary:
-            save_file(dict(part.state()), temporary)
-
-
-def device_of(asked: str) -> str:
-    """Return the torch device that `auto` means here; other names as they are."""
-    if asked != "auto":
-        return asked
-    try:
-        import torch
-    except ImportError:
-        return "cpu"
-    return "cuda" if torch.cuda.is_available() else "cpu"
+        keep(part, area, view)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chorograph.area.embeddings import Embeddings
-from chorograph.embedding.run import device_of
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Ledger, Progress, silent
+from chorograph.models.devices import device_of
 from chorograph.models.encoders.lsa import LatentSemanticAnalysis
 from chorograph.models.encoders.registry import load_text_encoder
 

@@ -19,6 +19,7 @@ from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.models.checkpoint import check_target, load_checkpoint, save_checkpoint
 from chorograph.models.coca.tokenizer import WordTokenizer, unknown_words
 from chorograph.models.coca.towers import build
+from chorograph.models.devices import device_of
 from chorograph.models.encoders.open_clip import ImageTextModel, load_open_clip, new_model
 from chorograph.models.encoders.protocols import SEEN
 from chorograph.models.weights import apply_weights, read_weights
@@ -32,7 +33,7 @@ from chorograph.pretraining.loop.freeze import freeze
 from chorograph.pretraining.loop.loop import History
 from chorograph.pretraining.loop.optimiser import peak_rate
 from chorograph.pretraining.loop.parallel import whole_weights
-from chorograph.pretraining.loop.session import Session, device_of, session, states_of
+from chorograph.pretraining.loop.session import Session, session, states_of
 from chorograph.pretraining.loop.world import World
 from chorograph.pretraining.objectives.pairs import PAIRINGS, PairObjective, with_bias
 from chorograph.pretraining.objectives.registry import Trainer

@@ -10,7 +10,6 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
@@ -19,8 +18,9 @@ from chorograph.ground.errors import ImageError, InputError, UnknownNameError
 from chorograph.ground.files import read_json
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import Ledger, Progress
-from chorograph.models.encoders.protocols import FittedEncoder, ImageEncoder
-from chorograph.models.encoders.registry import load_encoder, parts_of, resolve
+from chorograph.models.encoders.kept import load_kept_encoder
+from chorograph.models.encoders.protocols import ImageEncoder
+from chorograph.models.encoders.registry import resolve
 from chorograph.prediction.features import Features, read_features
 from chorograph.prediction.fits import model_maker
 from chorograph.prediction.labels import Labels, Question
@@ -190,10 +190,7 @@ def _features(area: Area, embeddings: Embeddings, settings: PredictionSettings) 
 
 def _load(area: Area, embeddings: Embeddings, device: str) -> ImageEncoder:
     """Load the encoder that made the vectors, fitted as it was then."""
-    encoder = load_encoder(embeddings.model, device)
-    for part in parts_of(encoder):
-        if isinstance(part, FittedEncoder):
-            part.restore(load_file(area.embeddings_path(part.name).with_suffix(".safetensors")))
+    encoder = load_kept_encoder(area, embeddings.model, device)
     if encoder.fingerprint != embeddings.fingerprint:
         raise InputError(f"{embeddings.model} is no longer what made the vectors; embed and predict again")
     return encoder

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.splits import LEAKY
@@ -19,8 +18,9 @@ from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.files import atomic_path, write_json
 from chorograph.ground.stage import Ledger, Progress
 from chorograph.metrics.regression import METRICS
-from chorograph.models.encoders.protocols import FittedEncoder, ImageEncoder
-from chorograph.models.encoders.registry import load_encoder, parts_of
+from chorograph.models.encoders.kept import restore_kept
+from chorograph.models.encoders.protocols import ImageEncoder
+from chorograph.models.encoders.registry import load_encoder
 from chorograph.prediction.crossfit import Fused, spread
 from chorograph.prediction.features import Features, read_features
 from chorograph.prediction.fits import probe_maker
@@ -144,15 +144,9 @@ def _read(area: Area, indicator: str, config: RobustnessSettings, ledger: Ledger
 
 def _fit(encoder: ImageEncoder, place: _Place, seed: int) -> None:
     """Fit what must see the area first, on clean imagery; what `embed` kept of it is taken up."""
-    for part in parts_of(encoder):
-        if not isinstance(part, FittedEncoder):
-            continue
-        path = place.area.embeddings_path(part.name).with_suffix(".safetensors")
-        if path.is_file():
-            part.restore(load_file(path))
-        else:
-            drawn = place.images.sample(min(512, len(place.images)), random_state=seed)
-            part.fit([place.area.read_image(uri) for uri in drawn["uri"]], seed=seed)
+    for part in restore_kept(encoder, place.area):
+        drawn = place.images.sample(min(512, len(place.images)), random_state=seed)
+        part.fit([place.area.read_image(uri) for uri in drawn["uri"]], seed=seed)
 
 
 def _features(encoder: ImageEncoder, place: _Place, change: Change, config: RobustnessSettings) -> Fused:

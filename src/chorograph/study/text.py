@@ -11,8 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
 from torch.nn import functional
 
 from chorograph.area.embeddings import Embeddings
@@ -23,6 +21,7 @@ from chorograph.ground.files import atomic_path, write_json
 from chorograph.ground.stage import Ledger, Progress
 from chorograph.metrics.regression import BlockBootstrap, Metric, r2
 from chorograph.models.checkpoint import load_checkpoint
+from chorograph.models.encoders.lsa import latent_vectors
 from chorograph.models.encoders.open_clip import ImageTextModel, new_model
 from chorograph.models.weights import weights_digest
 from chorograph.prediction.crossfit import cross_fit
@@ -166,11 +165,9 @@ def text_vectors(area: Area, images: NDArray[np.object_], components: int, seed:
     texts = captions.sort_values(["image_id", "rank"]).groupby("image_id")["caption"].agg(" ".join)
     if texts.empty:
         raise InputError(f"{area.path} holds no captions; `chorograph caption` writes some")
-    table = TfidfVectorizer(min_df=2, sublinear_tf=True).fit_transform(texts)
-    width = min(components, min(table.shape) - 1)
-    vectors = TruncatedSVD(width, random_state=seed).fit_transform(table).astype(np.float32)
+    vectors = latent_vectors(texts.tolist(), components, seed, min_df=2).astype(np.float32)
     unhashed = np.full(len(texts), "", dtype=object)
-    return Embeddings(TEXT, f"tfidf {width}", texts.index.to_numpy(object), unhashed, vectors)
+    return Embeddings(TEXT, f"tfidf {vectors.shape[1]}", texts.index.to_numpy(object), unhashed, vectors)
 
 
 def encode_area(area: Area, loaded: ImageTextModel, images: pd.DataFrame, name: str) -> dict[str, Embeddings]:

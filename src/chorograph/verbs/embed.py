@@ -40,8 +40,8 @@ def inputs(settings: Settings) -> list[Path]:
 def run(settings: Settings, progress: Progress) -> Outcome:
     """Encode; the manifest lies beside the vectors, as `SLUG.manifest.json`."""
     from chorograph.area.folder import Area
-    from chorograph.embedding.run import stored_as
     from chorograph.embedding.texts import text_name
+    from chorograph.models.encoders.kept import stored_as
     from chorograph.models.encoders.registry import resolve
 
     area = Area.open(settings.area)

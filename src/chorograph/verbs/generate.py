@@ -40,8 +40,8 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     def work(ledger: Ledger) -> None:
         from chorograph.generation.corpus import write_corpus
         from chorograph.generation.pictures import draw, write_pictures
+        from chorograph.models.devices import device_of
         from chorograph.models.diffusion.pipeline import load_diffusion
-        from chorograph.pretraining.loop.session import device_of
 
         pictures = draw(
             load_diffusion(settings.model, device_of(settings.device)), settings.model, settings.prompt,

@@ -32,7 +32,7 @@ def train_stage(
 
     if "WORLD_SIZE" not in os.environ:
         return staged(work)
-    from chorograph.pretraining.loop.session import device_of
+    from chorograph.models.devices import device_of
     from chorograph.pretraining.loop.world import join_world
 
     with join_world(device_of(settings.device)) as world:

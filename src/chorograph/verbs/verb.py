@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from chorograph.ground.extras import naming_the_extra
@@ -32,20 +31,3 @@ class Verb:
         """Run the verb; `MissingExtraError` names the extra where a module of one is not installed."""
         with naming_the_extra():
             return self.run(settings, progress)
-
-
-def elsewhere(
-    name: str, summary: str, settings: str, run: str, positional: tuple[str, ...] = (), example: str = ""
-) -> Verb:
-    """Return a verb whose settings and stage (each `module:name`) lie in its room still."""
-
-    def imported(config: Any, progress: Progress) -> Outcome:
-        outcome: Outcome = _import(run)(config, progress)
-        return outcome
-
-    return Verb(name, summary, _import(settings), imported, positional, example)
-
-
-def _import(path: str) -> Any:
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)

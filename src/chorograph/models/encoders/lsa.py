@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from chorograph.ground.arrays import Matrix
 
 #: Change it when the same captions would give other vectors.
 _VERSION = b"lsa 1"
@@ -30,17 +33,25 @@ class LatentSemanticAnalysis:
 
     def encode_texts(self, texts: Sequence[str], *, unit: bool = True) -> NDArray[np.float32]:
         """Return (n, min(components, words)) float32 for n texts: of unit length, or zeros for one without a word."""
-        from sklearn.decomposition import TruncatedSVD
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
         digest = hashlib.sha256(_VERSION + f"{self.components} {self.seed}".encode())
         for text in texts:
             digest.update(text.encode() + b"\0")
         self.fingerprint = digest.hexdigest()
-        weighted = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit_transform(texts)
-        width = min(self.components, *weighted.shape)
-        vectors = TruncatedSVD(width, random_state=self.seed).fit_transform(weighted)
+        vectors = latent_vectors(texts, self.components, self.seed, ngram_range=(1, 2))
         if unit:
             length = np.linalg.norm(vectors, axis=1, keepdims=True)
             vectors = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
         return np.asarray(vectors, dtype=np.float32)
+
+
+def latent_vectors(texts: Sequence[str], components: int, seed: int, **words: Any) -> Matrix:
+    """Return (n, min(components, words)): TF-IDF with logarithmic counts, reduced by a truncated SVD.
+
+    `words` are scikit-learn's settings of what counts as a word.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    weighted = TfidfVectorizer(sublinear_tf=True, **words).fit_transform(texts)
+    vectors: Matrix = TruncatedSVD(min(components, *weighted.shape), random_state=seed).fit_transform(weighted)
+    return vectors

@@ -59,6 +59,10 @@ class ImageTextEncoder(ImageEncoder, Protocol):
 class FittedEncoder(Protocol):
     """An encoder that must see some of an area's images first, and can be kept as arrays."""
 
+    @property
+    def name(self) -> str:
+        """The full name that loads it again."""
+
     def fit(self, images: Sequence[Pixels], seed: int = 0) -> Self:
         """Learn from a sample of images; returns itself."""
 

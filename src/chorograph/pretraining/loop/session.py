@@ -13,6 +13,7 @@ import torch
 from chorograph.ground.errors import InputError
 from chorograph.ground.settings import plain
 from chorograph.ground.stage import Progress, fingerprint, silent
+from chorograph.models.devices import device_of
 from chorograph.pretraining.config import FREE, LoopSettings
 from chorograph.pretraining.loop.loop import History, Loop, OnEpoch, State, together
 from chorograph.pretraining.loop.objective import B, Objective, Source
@@ -90,13 +91,6 @@ def check(settings: LoopSettings) -> None:
     Interval.parse(settings.checkpoint_every)
     if settings.device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {settings.device} was asked for, but torch sees no CUDA device; use --device cpu")
-
-
-def device_of(asked: str) -> str:
-    """Return the device that is asked for; `auto` is CUDA where there is one."""
-    if asked != "auto":
-        return asked
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def contents(files: Iterable[Path]) -> str:

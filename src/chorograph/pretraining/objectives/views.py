@@ -21,6 +21,7 @@ from chorograph.ground.files import sha256_bytes, write_json_lines
 from chorograph.ground.settings import plain
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.models.coca.towers import PAD
+from chorograph.models.devices import device_of
 from chorograph.models.encoders.open_clip import ImageTextModel, load_open_clip, new_model
 from chorograph.models.views.multi_granularity import MultiGranularity, load_towers, save_towers
 from chorograph.models.views.multi_view import Fusion, token_loss
@@ -31,7 +32,7 @@ from chorograph.pretraining.feeds.sets import draw_sets
 from chorograph.pretraining.loop.loop import autocast_type
 from chorograph.pretraining.loop.objective import Objective, Output, Place, Portion, own_share
 from chorograph.pretraining.loop.optimiser import peak_rate
-from chorograph.pretraining.loop.session import Session, contents, device_of, session, states_of
+from chorograph.pretraining.loop.session import Session, contents, session, states_of
 from chorograph.pretraining.loop.world import World
 from chorograph.pretraining.objectives.pairs import MAX_LOG_SCALE, clamp_scale, contrastive_loss, tokens_of
 from chorograph.pretraining.objectives.registry import Trainer

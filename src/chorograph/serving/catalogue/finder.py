@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from chorograph.area.embeddings import Embeddings
 from chorograph.ground.arrays import Pixels
 from chorograph.ground.errors import ChorographError, InputError
+from chorograph.models.encoders.kept import load_kept_encoder
 from chorograph.models.encoders.protocols import ImageEncoder
-from chorograph.models.encoders.registry import load_encoder
 from chorograph.searching.regions import Hit, ImageSearch, TextSearch
 from chorograph.serving.catalogue.served import ServedArea
 
@@ -126,23 +126,7 @@ class Finder:
         # A checkpoint that was moved along with its area lies beside it still.
         beside = self._served.area.path.resolve().parent / Path(model).name
         moved = "/" in model and not Path(model).exists() and beside.is_dir()
-        encoder = load_encoder(str(beside) if moved else model, self._device)
-        self._restore(encoder)
-        return encoder
-
-    def _restore(self, encoder: ImageEncoder) -> None:
-        """Give the parts that were fitted on the area what they learnt then."""
-        from safetensors.numpy import load_file
-
-        from chorograph.models.encoders.protocols import FittedEncoder
-        from chorograph.models.encoders.registry import parts_of
-
-        for part in parts_of(encoder):
-            path = self._served.area.embeddings_path(part.name).with_suffix(".safetensors")
-            if isinstance(part, FittedEncoder):
-                if not path.is_file():
-                    raise InputError(f"{path} is missing, which {part.name} needs; run `chorograph embed` again")
-                part.restore(load_file(path))
+        return load_kept_encoder(self._served.area, str(beside) if moved else model, self._device)
 
     @property
     def _tower(self) -> tuple[Any, str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chorograph.ground.errors import InputError, SettingError
 from chorograph.ground.files import atomic_path
@@ -13,11 +12,6 @@ from chorograph.ground.settings import at_least, between, setting
 from chorograph.ground.stage import Ledger, Outcome, Progress
 from chorograph.verbs.evaluate.settings import EvaluateSettings, PartSettings, finish, run_evaluation
 from chorograph.verbs.verb import Verb
-
-if TYPE_CHECKING:
-    from chorograph.evaluation.suites.captions import Judged
-    from chorograph.metrics.regression import Estimate
-    from chorograph.models.encoders.open_clip import OpenClipEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,108 +63,27 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         check_meteor()
 
     def work(ledger: Ledger) -> None:
-        judge = _written if settings.model else _given
-        _score(settings, *judge(settings, ledger, progress), ledger)
+        from chorograph.evaluation.suites.written import judge_file, judge_model, score_captions
+
+        shared: dict[str, Any] = {
+            "split": settings.split,
+            "role": settings.role,
+            "scorer": settings.scorer,
+            "device": settings.device,
+        }
+        if settings.model is not None:
+            decoding = {"max_length": settings.max_length, "top_p": settings.top_p, "seed": settings.seed}
+            judgement = judge_model(settings.model, settings.data, ledger, progress, **shared, decoding=decoding,
+                                    seen_files=settings.seen, skip_bad=settings.skip_bad)  # fmt: skip
+        else:
+            judgement = judge_file(Path(str(settings.candidates)), settings.data, ledger, progress, **shared)
+        result, images, table = score_captions(judgement, settings.seed, ledger, with_meteor=settings.meteor)
+        with atomic_path(settings.out / "captions.csv") as temporary:
+            images.to_csv(temporary, index=False)
+        ledger.outputs.append(settings.out / "captions.csv")
+        finish(settings.out, result, table, ledger)
 
     return run_evaluation("evaluate captions", settings, inputs(settings), work)
-
-
-_Parts = tuple["Judged", dict[str, Any], dict[str, Any]]
-
-
-def _given(settings: Settings, ledger: Ledger, progress: Progress) -> _Parts:
-    """Return captions that came in a file, what is known of them, and scores that need the images."""
-    from chorograph.evaluation.accounting import commit
-    from chorograph.evaluation.examples.layouts import of_role, read_captioned
-    from chorograph.evaluation.suites import captions
-
-    assert settings.candidates is not None  # noqa: S101  # checked at the door
-    references = captions.read_references(settings.data, ledger, split=settings.split, role=settings.role)
-    where = str(settings.candidates)
-    judged = captions.match(captions.read_captions(settings.candidates), references, ledger, where=where)
-    result = {"task": "captions", "candidates": where, "data": str(settings.data), "library": {"commit": commit()}}
-    if settings.scorer is None:
-        return judged, result, {}
-    examples = of_role(read_captioned(settings.data, Ledger(), split=settings.split), settings.role)
-    return judged, result, _clip_scores(settings, examples, judged, result, progress)
-
-
-def _written(settings: Settings, ledger: Ledger, progress: Progress) -> _Parts:
-    """Return captions that a model writes, with an account of model and data, and scores that need the images."""
-    from chorograph.evaluation.accounting import account
-    from chorograph.evaluation.examples.encoding import encode_examples
-    from chorograph.evaluation.examples.layouts import of_role, read_captioned
-    from chorograph.evaluation.examples.seen import read_seen
-    from chorograph.evaluation.suites import captions
-
-    assert settings.model is not None  # noqa: S101  # checked at the door
-    examples = of_role(read_captioned(settings.data, ledger, split=settings.split), settings.role)
-    captioner = _captioner(settings.model, settings.device)
-    encoded = encode_examples(captioner, examples, ledger, skip_bad=settings.skip_bad, progress=progress)
-    decoding: dict[str, Any] = {"max_length": settings.max_length, "top_p": settings.top_p, "seed": settings.seed}
-    written = captions.write_captions(captioner.loaded, encoded.examples, **decoding, progress=progress)
-    references = {example.key: list(example.captions) for example in encoded.examples}
-    judged = captions.match(written, references, ledger, where=settings.model)
-    seen = read_seen(settings.seen, settings.model, ledger, progress)
-    result = account("captions", captioner, encoded, settings.data, {}, ledger, seen=seen, decoding=decoding)
-    extra = {} if settings.scorer is None else _clip_scores(settings, encoded.examples, judged, result, progress)
-    if settings.scorer == settings.model:
-        ledger.warnings.append("CLIPScore comes from the model that wrote the captions: it judges itself")
-    return judged, result, extra
-
-
-def _captioner(name: str, device: str) -> OpenClipEncoder:
-    from chorograph.models.coca.towers import is_coca
-    from chorograph.models.encoders.open_clip import OpenClipEncoder
-    from chorograph.models.encoders.registry import load_encoder
-
-    encoder = load_encoder(name, device)
-    if not isinstance(encoder, OpenClipEncoder) or not is_coca(encoder.loaded.model):
-        raise InputError(f"{name} has no decoder; captions need a CoCa")
-    return encoder
-
-
-def _clip_scores(
-    settings: Settings, examples: Any, judged: Judged, result: dict[str, Any], progress: Progress
-) -> dict[str, Any]:
-    from chorograph.evaluation.suites.captions import clip_scores
-    from chorograph.models.encoders.registry import load_image_text_encoder
-
-    scorer = load_image_text_encoder(str(settings.scorer), settings.device)
-    result |= {"scorer": scorer.name, "scorer_fingerprint": scorer.fingerprint}
-    return {"clip_score": clip_scores(scorer, examples, judged, progress)}
-
-
-def _score(settings: Settings, judged: Judged, result: dict[str, Any], extra: dict[str, Any], ledger: Ledger) -> None:
-    from chorograph.evaluation.accounting import interval
-    from chorograph.evaluation.suites import captions
-
-    scores = captions.score_corpus(judged, extra, settings.seed)
-    if settings.meteor:
-        scores["meteor"] = captions.meteor(judged)
-    rows = [{"name": "the captions", "kind": "model", "scores": _plain(scores)}]
-    if len(judged.image_ids) > 1:
-        dealt = captions.score_corpus(captions.shuffled(judged, settings.seed), seed=settings.seed)
-        rows.append({"name": "the same captions, on other images", "kind": "baseline", "scores": _plain(dealt)})
-    else:
-        ledger.warnings.append("one image alone: CIDEr-D is 0 by its definition, and there are no intervals")
-    result |= {
-        "references_sha256": judged.digest(),
-        "tokenisation": "chorograph.metrics.captions.tokenize",
-        "counts": dict(ledger.counts),
-        "dropped": dict(ledger.dropped),
-        "warnings": list(ledger.warnings),
-        "rows": rows,
-    }
-    with atomic_path(settings.out / "captions.csv") as temporary:
-        captions.score_images(judged).assign(**extra).to_csv(temporary, index=False)
-    ledger.outputs.append(settings.out / "captions.csv")
-    lines = [[name, f"{score.value:.4f}", interval(score, 1)] for name, score in scores.items()]
-    finish(settings.out, result, {"columns": ["score", "value", "95 % interval"], "rows": lines}, ledger)
-
-
-def _plain(scores: Mapping[str, Estimate]) -> dict[str, list[float | None]]:
-    return {name: score.as_list() for name, score in scores.items()}
 
 
 VERB = Verb(

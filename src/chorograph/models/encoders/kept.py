@@ -1,0 +1,54 @@
+"""What encoders learnt from an area, kept beside their vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.numpy import load_file, save_file
+
+from chorograph.area.folder import Area
+from chorograph.ground.errors import InputError
+from chorograph.ground.files import atomic_path
+from chorograph.models.encoders.protocols import FittedEncoder, ImageEncoder
+from chorograph.models.encoders.registry import load_encoder, parts_of
+
+
+def stored_as(model: str, view: str) -> str:
+    """Return the name that a model's vectors of a view are stored by: street views beside, not over, satellite ones."""
+    return model if view == "satellite" else f"{view}:{model}"
+
+
+def restore_kept(encoder: ImageEncoder, area: Area, view: str = "satellite") -> list[FittedEncoder]:
+    """Give the parts of an encoder what they learnt from the area; return those of which nothing is kept yet."""
+    unfitted: list[FittedEncoder] = []
+    for part in parts_of(encoder):
+        if isinstance(part, FittedEncoder):
+            path = _kept_at(area, part.name, view)
+            if path.is_file():
+                part.restore(load_file(path))
+            else:
+                unfitted.append(part)
+    return unfitted
+
+
+def keep(part: FittedEncoder, area: Area, view: str = "satellite") -> None:
+    """Keep what a part learnt from the area, so that one image more does not change the vectors of all others."""
+    with atomic_path(_kept_at(area, part.name, view)) as temporary:
+        save_file(dict(part.state()), temporary)
+
+
+def load_kept_encoder(area: Area, model: str, device: str = "cpu") -> ImageEncoder:
+    """Load the encoder that made the area's satellite vectors, fitted as it was then.
+
+    Raises as `load_encoder` does, and `InputError` where what a part learnt is missing.
+    """
+    encoder = load_encoder(model, device)
+    for part in restore_kept(encoder, area):
+        raise InputError(
+            f"{_kept_at(area, part.name, 'satellite')} is missing; {part.name} needs it: run `chorograph embed` again"
+        )
+    return encoder
+
+
+def _kept_at(area: Area, part: str, view: str) -> Path:
+    return area.embeddings_path(stored_as(part, view)).with_suffix(".safetensors")
