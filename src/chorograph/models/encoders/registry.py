@@ -158,11 +158,11 @@ def _efficientnet(argument: str, device: str) -> ImageEncoder:
 
 
 def _knowcl(argument: str, device: str) -> ImageEncoder:
-    from chorograph.models.graph.aligned import load_aligned, stands_on
+    from chorograph.models.graph.aligned import load_aligned, base_encoder_of
 
     folder = Path(argument)
-    under = stands_on(folder)
-    return load_aligned(folder, None if under is None else load_encoder(under, device))
+    base = base_encoder_of(folder)
+    return load_aligned(folder, None if base is None else load_encoder(base, device))
 
 
 def _adapter(argument: str, device: str) -> ImageEncoder:

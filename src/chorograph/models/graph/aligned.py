@@ -122,7 +122,7 @@ class AlignedEncoder:
 
 
 def load_aligned(folder: Path, base: ImageEncoder | None = None) -> AlignedEncoder:
-    """Load what `graph align` wrote; `base` is the encoder whose vectors the tower stands on, if it does."""
+    """Load what `graph align` wrote; `base` is the encoder whose vectors the tower reads, if it does."""
     path = folder / "config.json"
     said = read_described(path, ALIGNED_FORMAT, "what `chorograph graph align` writes", _SHAPE)
     if not (1 <= said["width"] <= _WIDEST and 1 <= said["size"] <= _WIDEST):
@@ -135,8 +135,8 @@ def load_aligned(folder: Path, base: ImageEncoder | None = None) -> AlignedEncod
     return AlignedEncoder(f"knowcl:{folder}", tower.eval(), said["width"], said["size"], base)
 
 
-def stands_on(folder: Path) -> str | None:
-    """Return the encoder whose vectors a tower stands on, None for one on pixels."""
+def base_encoder_of(folder: Path) -> str | None:
+    """Return the encoder whose vectors a tower reads, None for one on pixels."""
     said = read_json(folder / "config.json")
     tower = str(said.get("tower", "")) if isinstance(said, dict) else ""
     return tower.removeprefix("vectors:") if tower.startswith("vectors:") else None
