@@ -158,7 +158,7 @@ def _efficientnet(argument: str, device: str) -> ImageEncoder:
 
 
 def _knowcl(argument: str, device: str) -> ImageEncoder:
-    from chorograph.models.graph.aligned import load_aligned, base_encoder_of
+    from chorograph.models.graph.aligned import base_encoder_of, load_aligned
 
     folder = Path(argument)
     base = base_encoder_of(folder)
