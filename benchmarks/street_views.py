@@ -16,14 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from chorograph.area.splits import SpatialBlocks, duplicate_groups
 from chorograph.embedding.run import embed_images
 from chorograph.ground.stage import Ledger
 from chorograph.metrics.regression import METRICS
-from chorograph.prediction.crossfit import Fused, cross_fit
-from chorograph.prediction.labels import Question, read_labels
+from chorograph.prediction.crossfit import cross_fit
+from chorograph.prediction.features import Features
+from chorograph.prediction.labels import Question
 from chorograph.prediction.modalities import image_features
 from chorograph.prediction.probes.registry import make_probe_maker
+from chorograph.prediction.settings import TaskSettings
+from chorograph.prediction.task import build_task, make_split
 from chorograph.synthetic import SyntheticCityConfig, build_synthetic
 
 RESULT = Path(__file__).parent / "results" / "street_views.json"
@@ -48,18 +50,14 @@ def main() -> None:
         rank = np.array([int(str(name).rpartition("_")[2]) for name in streets.image_ids])
         indicators = sorted(set(area.indicators["indicator"]))
         scores: dict[str, dict[str, float]] = {}
+        asks = TaskSettings(block_m=1500.0, modalities="all")
 
         def enter(name: str, blocks: dict[str, Any]) -> None:
             for indicator in indicators:
-                target = read_labels(area, Question(indicator), Ledger()).fitted
-                known = np.isfinite(target)
-                regions = area.regions[known]
-                folds = SpatialBlocks(1500.0, 0.0, 5, 0).folds(
-                    area, regions, duplicate_groups(area.images, regions["region_id"])
-                )
-                run = cross_fit(Fused(blocks), target, folds, make_probe_maker("gp", seed=0))
-                tested = known & (run.fold >= 0) & np.isfinite(run.predicted)
-                r2 = METRICS["r2"](target[tested], run.predicted[tested], np.ones(int(tested.sum())))
+                task = build_task(Features(area, blocks), Question(indicator), asks, make_split(asks), Ledger())
+                run = cross_fit(task.fused, task.target, task.folds, make_probe_maker("gp", seed=0))
+                tested = task.labelled & (run.fold >= 0) & np.isfinite(run.predicted)
+                r2 = METRICS["r2"](task.target[tested], run.predicted[tested], np.ones(int(tested.sum())))
                 scores.setdefault(name, {})[indicator] = round(float(r2), 3)
 
         for number in VIEWS:

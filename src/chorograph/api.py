@@ -386,7 +386,7 @@ def synthetic_city(
         The area at `out`.
 
     Raises:
-        InputError: something else stands at `out`.
+        InputError: something else is at `out`.
 
     Example:
         >>> import tempfile

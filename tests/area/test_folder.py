@@ -109,7 +109,7 @@ def test_a_damaged_table_names_its_file(tmp_path: Path) -> None:
     ("table", "change", "message"),
     [
         ("images", {"view": "side"}, "satellite or street"),
-        ("images", {"image_id": "same"}, "stands twice"),
+        ("images", {"image_id": "same"}, "appears twice"),
         ("images", {"image_id": None}, "empty in row 1"),
         ("images", {"lon": "here"}, "no number"),
         ("images", {"lat": np.inf}, "infinite in row 1"),

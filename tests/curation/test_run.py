@@ -313,7 +313,7 @@ def test_an_unreachable_cluster_is_said_at_once(address: str, filed: Filed, reci
         ("title: x", "needs a list of steps"),
         ("step: []\nsteps: [keywords]", "did you mean 'steps'"),
         ("steps: [keyword]", "did you mean 'keywords'"),
-        ("steps: [keywords, keywords]", "stands twice"),
+        ("steps: [keywords, keywords]", "appears twice"),
         ("steps: [{captions: {min_word: 3}}]", "did you mean 'min_words'"),
         ("steps: [{captions: {min_words: 9, max_words: 3}}]", "at most max_words"),
         ("steps: [valid_images]", "needs fetch or columns: image before it"),

@@ -311,7 +311,7 @@ def test_a_model_larger_than_its_weights_is_not_built(monkeypatch: pytest.Monkey
     ("text", "says"),
     [
         ("a: &a [x]\nsteps: [*a]\n", "line 2.*aliases|aliases.*line 2"),
-        ("steps: []\nsteps: []\n", "'steps' stands twice"),
+        ("steps: []\nsteps: []\n", "'steps' appears twice"),
         ("steps: [" * 200, "cannot be read as a recipe|nested"),
         ("steps: !!python/object/apply:os.system [echo]\n", "cannot be read as a recipe"),
     ],

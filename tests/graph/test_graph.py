@@ -326,7 +326,7 @@ def test_bad_tables_name_their_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lon is 'x', no number, in line 3"):
         build.run(build.Settings(area=tmp_path / "area", poi=path), silent)
     path.write_text("poi,category,lon,lat\na,bar,0,0\na,bar,0,0\n")
-    with pytest.raises(InputError, match="'a' stands twice"):
+    with pytest.raises(InputError, match="'a' appears twice"):
         build.run(build.Settings(area=tmp_path / "area", poi=path), silent)
     assert not (tmp_path / "area" / "triples.parquet").exists()
 

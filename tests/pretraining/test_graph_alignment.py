@@ -21,7 +21,7 @@ from chorograph.models.graph.image_set import AttentionSet, masked_mean  # noqa:
 from chorograph.pretraining.config import AlignConfig  # noqa: E402
 from chorograph.verbs.graph.align import run as align  # noqa: E402
 
-# Worked values (FACTS 9.4) -------------------------------------------------------------------------------------------
+# Values worked by hand ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from chorograph.pretraining.objectives.pairs import (
 
 
 def test_contrast_of_two_perfect_pairs() -> None:
-    """FACTS 9.1.1: I = T = identity of two, scale 1/0.07."""
+    """Worked by hand: I = T = identity of two, scale 1/0.07."""
     identity = torch.eye(2, dtype=torch.float64)
     scale = 1 / 0.07
     logits = scale * identity

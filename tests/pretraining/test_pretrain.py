@@ -122,7 +122,7 @@ def test_held_out_images_never_reach_a_step(colours: Area, monkeypatch: pytest.M
 
 
 def test_validation_weighs_every_sample_of_every_batch() -> None:
-    """FACTS 9.1.2: the reported loss is the sample-weighted mean over all batches."""
+    """The reported loss is the sample-weighted mean over all batches."""
     loaded = new_model("coca-small", seed=0, captions=["a red place", "a green place", "a blue place", "a place"] * 2)
     loaded.model.eval()
     held = _pairs(loaded, 10)

@@ -59,7 +59,7 @@ def test_a_lacking_column_and_a_repeated_region_are_named(tmp_path: Path, area: 
     with pytest.raises(InputError, match="lacks the column 'upper'"):
         read_run(lacking)
     twice = make_run(tmp_path / "twice", area, frame=lambda frame: frame.assign(region_id="r007"))
-    with pytest.raises(InputError, match="'r007' stands twice"):
+    with pytest.raises(InputError, match="'r007' appears twice"):
         read_run(twice)
 
 

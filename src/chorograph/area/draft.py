@@ -41,7 +41,7 @@ class AreaDraft:
     replace: bool = False
 
     def __enter__(self) -> Self:
-        """Begin; `InputError` where something already stands at `path`, unless it is to be replaced."""
+        """Begin; `InputError` where something is at `path` already, unless it is to be replaced."""
         self._stack = ExitStack()
         self.folder = self._stack.enter_context(atomic_folder(self.path, replace=self.replace))
         return self

@@ -1,4 +1,4 @@
-"""An area that grows step by step: rows, images and sources added to one that stands.
+"""An area that grows step by step: rows, images and sources added to an existing one.
 
 Every step leaves the area whole: images first, then the table that names them, each written atomically. What was there
 and is not touched, embeddings above all, stays as it is.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class ImagesOf:
-    """Takes images into an area that stands; what was there under the same name with the same bytes is left."""
+    """Takes images into an existing area; what was there under the same name with the same bytes is left."""
 
     area: Area
     written: list[Path] = field(default_factory=list)

@@ -29,7 +29,7 @@ def check_only_built(area: Path) -> None:
 
 
 def put_in_place(new: Path, area: Path, made: Iterable[str]) -> None:
-    """Move the tables and images of a whole area `new` into the one that stands at `area`.
+    """Move the tables and images of a whole area `new` into the existing one at `area`.
 
     `made` are the tables that the build before made: those that are not made again go. All else stays, embeddings above
     all: their vectors are found by the hash of an image, and hold for every picture that is the same. Each file moves

@@ -109,7 +109,7 @@ def conform(name: str, frame: pd.DataFrame) -> pd.DataFrame:
             raise AreaError(f"{name}: {column.name} is blank in {_rows(blank)}")
     if (twice := conformed.duplicated(list(table.key))).any():
         values = conformed.loc[twice, list(table.key)].iloc[0].tolist()
-        raise AreaError(f"{name}: {' + '.join(table.key)} {values} stands twice ({_rows(twice)})")
+        raise AreaError(f"{name}: {' + '.join(table.key)} {values} appears twice ({_rows(twice)})")
     _RULES.get(name, lambda _: None)(conformed)
     return conformed
 
@@ -146,7 +146,7 @@ def text_columns(name: str, held: pa.Table, kinds: tuple[str, ...] = ("text",)) 
         if column.kind not in kinds:
             continue
         if held.schema.names.count(column.name) > 1:
-            raise AreaError(f"{name}: column {column.name!r} stands twice")
+            raise AreaError(f"{name}: column {column.name!r} appears twice")
         if column.name not in held.schema.names:
             if not column.nullable:
                 raise AreaError(f"{name}: column {column.name!r} is missing; it has {_list(held.schema.names)}")
@@ -161,14 +161,14 @@ def text_columns(name: str, held: pa.Table, kinds: tuple[str, ...] = ("text",)) 
 
 
 def check_rows(name: str, frame: pd.DataFrame) -> None:
-    """Raise `AreaError` where cells that must be filled are empty, a key stands twice, or a rule is broken."""
+    """Raise `AreaError` where cells that must be filled are empty, a key appears twice, or a rule is broken."""
     table = get_table(name)
     for column in table.columns:
         if not column.nullable and (lacking := frame[column.name].isna()).any():
             raise AreaError(f"{name}: {column.name} is empty in {_rows(lacking)}")
     if (twice := frame.duplicated(list(table.key))).any():
         values = frame.loc[twice, list(table.key)].iloc[0].tolist()
-        raise AreaError(f"{name}: {' + '.join(table.key)} {values} stands twice ({_rows(twice)})")
+        raise AreaError(f"{name}: {' + '.join(table.key)} {values} appears twice ({_rows(twice)})")
     _RULES.get(name, lambda _: None)(frame)
 
 
@@ -182,7 +182,7 @@ def check_split(name: str, frame: pd.DataFrame) -> None:
         raise AreaError(f"split {name!r}: {ids[0]} is text, not {given[odd].iloc[0]!r}, in {_rows(odd)}")
     if given.duplicated().any():
         twice = given.duplicated()
-        raise AreaError(f"split {name!r}: {given[twice].iloc[0]!r} stands twice ({_rows(twice)})")
+        raise AreaError(f"split {name!r}: {given[twice].iloc[0]!r} appears twice ({_rows(twice)})")
     role = frame["role"].map(lambda value: isinstance(value, str) and value in ("train", "val", "test"))
     if not role.all():
         found = frame.loc[~role.astype(bool), "role"].iloc[0]

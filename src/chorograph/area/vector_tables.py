@@ -72,7 +72,7 @@ def read_vector_table(path: Path, columns: tuple[str, ...], made_by: str, what: 
 
 
 def _check(found: VectorTable, path: Path, key: str) -> None:
-    """Raise `AreaError` naming the row of an id that is missing or stands twice, or of a vector that is not finite."""
+    """Raise `AreaError` naming the row of an id that is missing or appears twice, or of a vector that is not finite."""
     for name, texts in found.columns.items():
         if (odd := np.array([not isinstance(text, str | None) for text in texts], dtype=bool)).any():
             raise AreaError(f"{path}: {name} is text, not {texts[odd][0]!r} ({row_list(odd)})")
@@ -80,7 +80,7 @@ def _check(found: VectorTable, path: Path, key: str) -> None:
     if (missing := ids.isna()).any():
         raise AreaError(f"{path}: {key} is empty in {row_list(missing)}")
     if (twice := ids.duplicated()).any():
-        raise AreaError(f"{path}: {key} {ids[twice].iloc[0]!r} stands twice ({row_list(twice)})")
+        raise AreaError(f"{path}: {key} {ids[twice].iloc[0]!r} appears twice ({row_list(twice)})")
     if not found.vectors.shape[1]:
         raise AreaError(f"{path}: its vectors have no numbers")
     endless: Any = ~np.isfinite(found.vectors).all(axis=1)

@@ -31,7 +31,7 @@ def check_graph(area: Area, declared: Mapping[str, tuple[str, str]]) -> tuple[li
     entities = area.entities
     problems: list[str] = []
     if (twice := entities["entity"].duplicated()).any():
-        problems.append(f"entities: {entities.loc[twice, 'entity'].iloc[0]!r} stands twice ({row_list(twice)})")
+        problems.append(f"entities: {entities.loc[twice, 'entity'].iloc[0]!r} appears twice ({row_list(twice)})")
     kind_of = entities.drop_duplicates("entity").set_index("entity")["kind"]
     kinds = {column: triples[column].map(kind_of) for column in ("head", "tail")}
     for column, found in kinds.items():

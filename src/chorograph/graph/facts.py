@@ -26,7 +26,7 @@ class Graph:
     """Facts of n entities and k relations; a fact is a row (head, relation, tail) of numbers.
 
     Entities and relations are numbered by the order of their names, and facts are sorted, so that a graph does not
-    depend on the order of the lines that it was read from. No fact stands twice. `region_ids` is None for entities
+    depend on the order of the lines that it was read from. No fact appears twice. `region_ids` is None for entities
     that are no region.
     """
 

@@ -20,7 +20,7 @@ def read_facts(path: Path, *, header: bool = False) -> pd.DataFrame:
     """Read tab-separated facts, `.gz` or not, as columns of categories: head, relation, tail.
 
     Raises `InputError` naming the file and the line: a line without three fields, an empty field, bytes that are not
-    UTF-8, a fact that stands twice; and for a file without facts.
+    UTF-8, a fact that appears twice; and for a file without facts.
     """
     first = 2 if header else 1
     bad: list[tuple[int, str]] = []
@@ -119,5 +119,5 @@ def read_columns(
         frame[column] = values
     if unique is not None and (twice := frame[unique].duplicated()).any():
         row = int(np.flatnonzero(twice)[0])
-        raise InputError(f"{path}: {unique} {frame[unique].iloc[row]!r} stands twice (again in line {row + 2})")
+        raise InputError(f"{path}: {unique} {frame[unique].iloc[row]!r} appears twice (again in line {row + 2})")
     return frame[[*texts, *numbers]]

@@ -82,11 +82,11 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        """Refuse a key that stands twice."""
+        """Refuse a key that appears twice."""
         seen: set[Any] = set()
         for key, _ in node.value:
             if key.value in seen and isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(None, None, f"{key.value!r} stands twice", key.start_mark)
+                raise yaml.MarkedYAMLError(None, None, f"{key.value!r} appears twice", key.start_mark)
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
         return super().construct_mapping(node, deep)
 

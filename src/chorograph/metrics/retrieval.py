@@ -31,7 +31,7 @@ _PAIRS = 65536
 class Belonging:
     """Which of `texts` texts describe which of `images` images: pair p says that text[p] belongs to image[p].
 
-    Every image and every text stands in at least one pair, and no pair stands twice.
+    Every image and every text stands in at least one pair, and no pair appears twice.
     """
 
     images: int
@@ -47,7 +47,7 @@ class Belonging:
             if not np.bincount(ids, minlength=number).all():
                 raise ValueError(f"every {name} must belong to something")
         if len(np.unique(self.image * self.texts + self.text)) != len(self.image):
-            raise ValueError("a pair of image and text stands twice")
+            raise ValueError("a pair of image and text appears twice")
 
 
 @dataclass(frozen=True)

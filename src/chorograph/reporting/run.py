@@ -120,7 +120,7 @@ def _read_predictions(path: Path, indicator: str) -> gpd.GeoDataFrame:
         raise InputError(f"{path}: region_id of row {row + 1} must be text, not {frame['region_id'].iloc[row]!r}")
     if frame["region_id"].duplicated().any():
         twice = frame.loc[frame["region_id"].duplicated(), "region_id"].iloc[0]
-        raise InputError(f"{path}: region {twice!r} stands twice for {indicator!r}")
+        raise InputError(f"{path}: region {twice!r} appears twice for {indicator!r}")
     for column in ("target", "predicted", "lower", "upper"):
         if not (pd.api.types.is_numeric_dtype(frame[column]) or frame[column].isna().all()):
             raise InputError(f"{path}: {column} must be numbers, the column holds {frame[column].dtype}; {_AGAIN}")

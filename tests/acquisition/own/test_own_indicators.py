@@ -81,7 +81,7 @@ def test_columns_of_words_are_left_out_and_told(build: Build, files: OwnFiles) -
         (
             "geoid,income",
             [f"{IDS[0]},5", "", f"{IDS[0]},6"],
-            r"region '01073000100' stands twice \(lines 2 and 4\)",
+            r"region '01073000100' appears twice \(lines 2 and 4\)",
         ),
         ("geoid,rank,income", [f"{IDS[0]},1,5,6"], "line 2 has 4 cells, the header 3"),
         (
@@ -178,7 +178,7 @@ def test_points_told_by_region(tmp_path: Path, regions: gpd.GeoDataFrame) -> Non
         ("kind,x", "shop,1", "neither the regions' ids .region_id. nor places"),
         ("lon,lat,what", "10.5,40.5,shop", "named 'category'"),
         ("region_id,poi,count", f"{IDS[0]},shop,2.5", "count is 2.5 in line 2; a count is a whole number from 0"),
-        ("region_id,poi,count", f"{IDS[0]},shop,2\n{IDS[0]},shop,3", r"'shop' of a region stands twice \(line 3\)"),
+        ("region_id,poi,count", f"{IDS[0]},shop,2\n{IDS[0]},shop,3", r"'shop' of a region appears twice \(line 3\)"),
     ],
 )
 def test_points_that_are_none(tmp_path: Path, regions: gpd.GeoDataFrame, header: str, row: str, message: str) -> None:

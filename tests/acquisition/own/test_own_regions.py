@@ -61,7 +61,7 @@ def test_any_file_in_any_reference_system(tmp_path: Path, name: str, crs: int) -
         (_frame(LineString([(0, 0), (1, 1)])), "is a LineString, not a polygon"),
         (_frame(Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])), r"'r0' \(feature 1\) is not valid.*--make-valid"),
         (_frame(None, None), "no feature has a geometry"),
-        (_frame(box(0, 0, 1, 1), box(1, 0, 2, 1)).assign(id=["a", "a"]), "id 'a' stands twice .again at feature 2"),
+        (_frame(box(0, 0, 1, 1), box(1, 0, 2, 1)).assign(id=["a", "a"]), "id 'a' appears twice .again at feature 2"),
         (_frame(box(0, 0, 1, 1), box(1, 0, 2, 1)).assign(id=["a", None]), "feature 2 has no id"),
     ],
 )

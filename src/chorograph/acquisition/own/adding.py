@@ -1,4 +1,4 @@
-"""Adding a user's files to an area that stands, a kind at a time."""
+"""Adding a user's files to an existing area, a kind at a time."""
 
 from __future__ import annotations
 

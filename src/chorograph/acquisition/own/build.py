@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def build_area(asked: OwnFiles, out: Path, ledger: Ledger, progress: Progress = silent) -> None:
-    """Build the area at `out`; raises `InputError` before anything stands there, whatever is wrong."""
+    """Build the area at `out`; raises `InputError` before anything is written there, whatever is wrong."""
     regions = read_regions(asked.regions, asked, asked, ledger) if asked.regions else None
     tables = _read_tables(asked, regions, ledger)
     source = Source(asked.source, asked.licence)

@@ -207,7 +207,7 @@ def _check_repeated(table: OwnTable, frame: pd.DataFrame) -> None:
     same = number == number.iloc[position]
     lines = " and ".join(str(table.lines[row]) for row in frame.loc[same, "row"].iloc[:2])
     raise InputError(
-        f"{table.path}: {again['indicator']} of region {again['region_id']!r} stands twice ({table.unit}s {lines}); "
+        f"{table.path}: {again['indicator']} of region {again['region_id']!r} appears twice ({table.unit}s {lines}); "
         "a region has one value of an indicator a year"
     )
 

@@ -60,7 +60,7 @@ def _told(table: OwnTable, ids: pd.Series[Any], id_column: str, asked: PointSett
         frame = pd.DataFrame({"region_id": ids, "poi": table.filled("poi"), "count": _counts(table, "count", notes)})
         if (twice := frame.duplicated(["region_id", "poi"])).any():
             raise InputError(
-                f"{table.path}: {frame['poi'][twice].iloc[0]!r} of a region stands twice ({table.line(twice)})"
+                f"{table.path}: {frame['poi'][twice].iloc[0]!r} of a region appears twice ({table.line(twice)})"
             )
         return frame
     columns = [column for column in table.columns if column != id_column]
@@ -70,7 +70,7 @@ def _told(table: OwnTable, ids: pd.Series[Any], id_column: str, asked: PointSett
     frame = pd.concat(parts, ignore_index=True)
     if frame.duplicated(["region_id", "poi"]).any():
         twice = ids.duplicated()
-        raise InputError(f"{table.path}: region {ids[twice].iloc[0]!r} stands twice ({table.line(twice)})")
+        raise InputError(f"{table.path}: region {ids[twice].iloc[0]!r} appears twice ({table.line(twice)})")
     return frame
 
 

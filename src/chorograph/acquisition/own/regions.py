@@ -24,7 +24,7 @@ _AREAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 def read_regions(path: Path, asked: RegionSettings, reading: Reading, ledger: Ledger) -> gpd.GeoDataFrame:
     """Return region_id, name?, group? and geometry (EPSG:4326) of every feature.
 
-    Raises `InputError` naming the file and the feature: no id, an id that stands twice, no polygon, one that is not
+    Raises `InputError` naming the file and the feature: no id, an id that appears twice, no polygon, one that is not
     valid. A region without a geometry is kept, counted and told.
     """
     frame = _features(path, asked, reading, ledger)
@@ -37,7 +37,7 @@ def read_regions(path: Path, asked: RegionSettings, reading: Reading, ledger: Le
     if (twice := pd.Series(ids).duplicated()).any():
         row = int(np.flatnonzero(twice)[0])
         raise InputError(
-            f"{path}: {id_column} {ids[row]!r} stands twice (again at feature {row + 1}, {int(twice.sum())} in all); "
+            f"{path}: {id_column} {ids[row]!r} appears twice (again at feature {row + 1}, {int(twice.sum())} in all); "
             "an id names one region: dissolve its parts, or choose another column with --region-id"
         )
     geometry = _polygons(path, np.asarray(frame.geometry, dtype=object), ids, asked.make_valid, ledger)

@@ -34,7 +34,7 @@ def read_vectors(
     """Return vectors by `name`: of regions where the table names regions, else of images.
 
     The vector is a column of lists (Parquet) or all columns of numbers, in their order. A vector that is not finite, an
-    id that stands twice and an unknown region are `InputError`s with their row; images that the area has not are
+    id that appears twice and an unknown region are `InputError`s with their row; images that the area has not are
     counted.
     """
     table = read_table(path, reading)
@@ -43,7 +43,7 @@ def read_vectors(
     image = None if column else table.need(_IMAGE)
     ids = match_regions(table, column, regions, notes) if column else table.filled(str(image))
     if (twice := ids.duplicated()).any():
-        raise InputError(f"{path}: {ids[twice].iloc[0]!r} stands twice ({table.line(twice)})")
+        raise InputError(f"{path}: {ids[twice].iloc[0]!r} appears twice ({table.line(twice)})")
     vectors = _vectors(table, {str(column or image)})
     if (odd := pd.Series(~np.isfinite(vectors).all(1))).any():
         raise InputError(f"{path}: the vector of {ids[odd].iloc[0]!r} is not finite ({table.line(odd)})")

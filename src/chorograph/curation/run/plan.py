@@ -202,7 +202,7 @@ def _step(item: object, number: int, path: Path) -> Any:
 def _check_order(names: Sequence[str], path: Path) -> None:
     for place, name in enumerate(names):
         if name in names[:place]:
-            raise InputError(f"{path}: the step {name} stands twice")
+            raise InputError(f"{path}: the step {name} appears twice")
         needed = _NEEDS.get(name, ())
         if needed and not set(needed) & set(names[:place]):
             wanted = " or ".join("columns: image" if need == "take" else need for need in needed)

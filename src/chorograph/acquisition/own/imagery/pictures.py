@@ -28,7 +28,7 @@ _FLAT = 1.0
 
 
 class Images(Protocol):
-    """Where pictures are taken into: a new area in the making, or one that stands."""
+    """Where pictures are taken into: a new area in the making, or an existing one."""
 
     def add_image(self, image_id: str, source: Path | bytes, suffix: str = ".jpg") -> tuple[str, str]:
         """Keep an encoded image; returns its uri and the SHA-256 of its bytes."""

@@ -66,7 +66,7 @@ def list_tiles(
 ) -> Tiles:
     """Return every tile of the table, or of the folder where there is no table, with its region where it has one.
 
-    Raises `InputError` naming file and line: a tile that stands twice, a number that is none, an unknown region, no way
+    Raises `InputError` naming file and line: a tile that appears twice, a number that is none, an unknown region, no way
     to tell the region, and tiles that all lie outside of every region.
     """
     pictures = find_pictures(folder, ledger)
@@ -114,7 +114,7 @@ def _by_table(
     column = table.need([name for name in _TILE if name != id_column])
     tiles = table.filled(column)
     if (twice := tiles.duplicated()).any():
-        raise InputError(f"{table.path}: tile {tiles[twice].iloc[0]!r} stands twice ({table.line(twice)})")
+        raise InputError(f"{table.path}: tile {tiles[twice].iloc[0]!r} appears twice ({table.line(twice)})")
     frame = pd.DataFrame({"tile": tiles, "path": _files(folder, tiles, pictures), "row": range(len(tiles))})
     if (same := frame["path"].duplicated() & frame["path"].isin(list(pictures.values()))).any():
         raise InputError(
