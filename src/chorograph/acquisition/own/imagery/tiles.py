@@ -66,7 +66,7 @@ def list_tiles(
 ) -> Tiles:
     """Return every tile of the table, or of the folder where there is no table, with its region where it has one.
 
-    Raises `InputError` naming file and line: a tile that is there twice, a number that is none, an unknown region, no way
+    Raises `InputError` naming file and line: a tile listed twice, a number that is none, an unknown region, no way
     to tell the region, and tiles that all lie outside of every region.
     """
     pictures = find_pictures(folder, ledger)
