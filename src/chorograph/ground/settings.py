@@ -205,6 +205,6 @@ def _convert(hint: Any, value: object, where: str) -> object:
         except ValueError:
             raise SettingError(f"{where} must be a number ({hint.__name__}), not {value!r}") from None
         return number
-    if hint is str and isinstance(value, str | int | float):
+    if hint is str and isinstance(value, str | int | float | Path):
         return str(value)
     raise SettingError(f"{where} cannot be {value!r}")

@@ -55,7 +55,9 @@ class ImagerySettings:
         "north", help="where rows y of tiles are counted from: north (XYZ) or south (TMS)", choices=("north", "south")
     )
     zoom: int | None = setting(
-        None, help="the zoom of tiles whose table or names say x and y alone", within=between(0, MOST_ZOOM)
+        None,
+        help="the zoom of the map tiles of a source; or of tiles whose table or names say x and y alone",
+        within=between(0, MOST_ZOOM),
     )
     cut: str | None = setting(
         None, help="tiles:ZOOM, to cut georeferenced rasters into map tiles (of the regions, where there are any)"
@@ -65,9 +67,10 @@ class ImagerySettings:
         None, help="LOW:HIGH, the numbers that become black and white in pictures deeper than 8 bits; or auto"
     )
     bands: str | None = setting(None, help="the bands of red, green and blue in pictures of many, such as 4,3,2")
-    repeated: str = setting(
-        "keep",
-        help="a picture that stands for many tiles (a provider's 'no imagery'): keep, or drop (known, but not held)",
+    repeated: str | None = setting(
+        None,
+        help="a picture that stands for many tiles (a provider's 'no imagery'): keep, or drop (not held); by "
+        "default those of files are kept, those of a source dropped unless they are of one colour",
         choices=("keep", "drop"),
     )
     skip_bad: bool = setting(False, help="go on past pictures that cannot be read, and count them by reason")

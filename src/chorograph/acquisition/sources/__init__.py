@@ -1,1 +1,1 @@
-"""Where data of other people comes from: services, rasters, maps, and vectors made elsewhere."""
+"""Data from services and from files that are read in parts: one file a source, behind small protocols."""

@@ -3,7 +3,9 @@
 Politeness: a few connections and a pause a host, Retry-After, robots.txt and `noai` headers respected. Safety: http and
 https on public addresses only, redirects followed by hand and judged like any URL, limits on bytes and time.
 
-    found = fetch(urls, FetchRules(robots=False, per_host=2), headers={"Authorization": "…"})
+    found = fetch(urls, FetchRules(robots=False, per_host=2), Wanted(headers={"Authorization": "…"}))
+
+Who asks for one thing after another, or for parts of files, holds a `client` open.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol, Self
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import aiohttp
@@ -32,6 +35,8 @@ from chorograph.ground.fetching.robots import ALL, MAX_BYTES, NONE, Robots
 AGENT = "chorograph"
 #: Headers that say: not for machine learning (X-Robots-Tag).
 NOAI = ("noai", "noimageai")
+#: No headers.
+NOTHING: Mapping[str, str] = MappingProxyType({})
 #: Types that say nothing of what is sent.
 _UNTYPED = ("", "application/octet-stream", "binary/octet-stream")
 #: What robots.txt files said and when, a process: read once a host and day.
@@ -103,12 +108,13 @@ class Wanted:
     """What an answer must be: a content type that begins so (empty: any), and bytes that `judge` finds no fault with.
 
     `headers` go to the host of each URL, never to another one that it redirects to. `judge` returns the reason for
-    which bytes are refused, or None.
+    which bytes are refused, or None. `status` is the one that is asked for: 206 where a part of a file is.
     """
 
     types: tuple[str, ...] = ()
     judge: Callable[[bytes], str | None] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
 
     def takes(self, content_type: str) -> bool:
         """Whether a type is one of those wanted; a server that says none is believed."""
@@ -116,6 +122,13 @@ class Wanted:
 
 
 ANYTHING = Wanted()
+
+
+class Get(Protocol):
+    """Fetches one URL; never raises for what the other side does."""
+
+    async def __call__(self, url: str, headers: Mapping[str, str] = ...) -> Fetched:
+        """Return how it ended; `headers` go along with those of all requests."""
 
 
 def fetch(urls: Sequence[str | None], rules: FetchRules, wanted: Wanted = ANYTHING) -> list[Fetched]:
@@ -139,6 +152,13 @@ def fetch_all(
     except BaseExceptionGroup as group:
         # One `take` failed and ended the others: what it said, not how the tasks were grouped.
         raise _first(group) from None
+
+
+@asynccontextmanager
+async def client(rules: FetchRules, wanted: Wanted = ANYTHING) -> AsyncIterator[Get]:
+    """Hold connections open for many requests, each asked for when it is needed; what `fetch` promises holds."""
+    async with _Fetcher(rules, wanted).open() as fetcher:
+        yield fetcher.one
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
@@ -193,7 +213,9 @@ class _Fetcher:
         self.wanted = wanted
         self.hosts: dict[str, _Host] = {}
 
-    async def run(self, urls: Sequence[str | None], take: Callable[[int, Fetched], None]) -> None:
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Self]:
+        """Hold a session open."""
         rules = self.rules
         self.slots = asyncio.Semaphore(rules.connections)
         connector = aiohttp.TCPConnector(
@@ -209,6 +231,11 @@ class _Fetcher:
             trust_env=False,
             auto_decompress=False,
         ) as self.session:
+            yield self
+
+    async def run(self, urls: Sequence[str | None], take: Callable[[int, Fetched], None]) -> None:
+        """Fetch every URL and hand each to `take`."""
+        async with self.open():
             # A bounded crowd of workers, so that a million URLs are not a million tasks.
             queue = iter(_in_turns(urls))
 
@@ -216,18 +243,18 @@ class _Fetcher:
                 for number in queue:
                     take(number, await self.one(urls[number]))
 
-            workers = min(len(urls), rules.connections * 4)
+            workers = min(len(urls), self.rules.connections * 4)
             async with asyncio.TaskGroup() as group:
                 for _ in range(workers):
                     group.create_task(work())
 
-    async def one(self, url: str | None) -> Fetched:
+    async def one(self, url: str | None, headers: Mapping[str, str] = NOTHING) -> Fetched:
         """Fetch one URL with its tries; never raises for what the other side does."""
         if url is None:
             return Fetched(reason="no URL")
         begun: list[float] = []
         # The clock of a sample starts with its first request: waiting politely for a busy host costs it nothing.
-        task = asyncio.ensure_future(self.attempts(url, begun))
+        task = asyncio.ensure_future(self.attempts(url, {**self.wanted.headers, **headers}, begun))
         try:
             while not task.done():
                 left = self.rules.sample_s - (time.monotonic() - begun[0]) if begun else 1.0
@@ -240,13 +267,13 @@ class _Fetcher:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
-    async def attempts(self, url: str, begun: list[float]) -> Fetched:
+    async def attempts(self, url: str, headers: Mapping[str, str], begun: list[float]) -> Fetched:
         """Try until it ends well, or for good."""
         tries = 0
         while True:
             tries += 1
             try:
-                return await self.attempt(url, begun)
+                return await self.attempt(url, headers, begun)
             except _FailedError as failed:
                 if not failed.again or tries >= self.rules.tries:
                     return Fetched(reason=failed.reason)
@@ -255,7 +282,7 @@ class _Fetcher:
                 # No answer, however odd, ends the run of all others.
                 return Fetched(reason="bad answer")
 
-    async def attempt(self, url: str, begun: list[float]) -> Fetched:
+    async def attempt(self, url: str, headers: Mapping[str, str], begun: list[float]) -> Fetched:
         """Follow a URL through its redirects to bytes; `_FailedError` with the class of failure."""
         here = url.strip()
         origin = None
@@ -272,7 +299,7 @@ class _Fetcher:
                 if not begun:
                     begun.append(time.monotonic())
                 async with _classified(host):
-                    answer = await self.ask(here, host, self.wanted.headers if place == origin else {})
+                    answer = await self.ask(here, host, headers if place == origin else NOTHING)
             if isinstance(answer, Fetched):
                 return answer
             here = _joined(here, answer)
@@ -294,7 +321,7 @@ class _Fetcher:
                 if "Location" not in response.headers:
                     raise _FailedError("redirect to nowhere")
                 return response.headers["Location"]
-            if response.status != 200:
+            if response.status != self.wanted.status:
                 raise self.refused(response, host)
             if word := _refusal(response.headers.getall("X-Robots-Tag", []), self.rules.refuse_headers):
                 raise _FailedError(f"header {word}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from chorograph.acquisition.own.imagery.georeference import georeference_of
 from chorograph.acquisition.own.imagery.pictures import find_pictures
 from chorograph.acquisition.own.imagery.pixels import Scaling, choose_scaling, to_bytes
 from chorograph.acquisition.own.imagery.tiles import Tiles
+from chorograph.acquisition.own.imagery.warping import warp_onto
 from chorograph.acquisition.own.regions import region_at
 from chorograph.area.raster_files import open_raster
 from chorograph.area.tiles import tile_centre, tile_of
@@ -162,27 +162,13 @@ def _warped(
     rasters: Sequence[Any], tile: tuple[int, int, int], scaling: Scaling
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Return a tile as uint8 (256, 256, 3), and which pixels any raster covers."""
-    from rasterio.enums import Resampling
-    from rasterio.transform import from_bounds
-    from rasterio.vrt import WarpedVRT
-
     x, y, zoom = tile
     side = 2 * _HALF / 2**zoom
     west, north = x * side - _HALF, _HALF - y * side
-    grid = from_bounds(west, north - side, west + side, north, TILE_PX, TILE_PX)
     values, covered = None, np.zeros((TILE_PX, TILE_PX), dtype=bool)
     for raster in rasters:
         bands = list(scaling.bands or ((1, 2, 3) if raster.count >= 3 else (1,)))
-        # What says neither its opacity nor which number is no data covers its whole extent: an alpha band tells that.
-        bare = raster.nodata is None and raster.colorinterp[-1].name != "alpha"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with WarpedVRT(
-                raster, crs="EPSG:3857", transform=grid, width=TILE_PX, height=TILE_PX, add_alpha=bare,
-                resampling=Resampling.bilinear,
-            ) as warped:  # fmt: skip
-                read = warped.read(bands).astype(np.float64)
-                seen = warped.dataset_mask() > 0
+        read, seen = warp_onto(raster, "EPSG:3857", (west, north - side, west + side, north), TILE_PX, TILE_PX, bands)
         values = read if values is None else np.where(covered, values, read)
         covered |= seen
         if covered.all():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chorograph.acquisition.own.own_settings import Provenance
-from chorograph.ground.settings import plain, setting
+from chorograph.ground.settings import placed, plain, setting
 from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
 from chorograph.verbs.verb import Verb
 
@@ -35,6 +35,45 @@ class Step(Provenance):
     def called(self) -> str:
         """What is added is called so in the name of its manifest."""
         return self.from_.name
+
+    @property
+    def again(self) -> bool:
+        """Whether it is done again though it was done before."""
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromSource(Step):
+    """Settings of a kind that may come of a source (`chorograph list sources`) instead of files."""
+
+    from_: str = setting(help="a file or folder, or SOURCE:ADDRESS of a source of `chorograph list sources`")  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if not self.is_source:
+            object.__setattr__(self, "from_", str(placed(self.path)))
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it comes of a source."""
+        from chorograph.acquisition.sources.source import is_source
+
+        return is_source(self.from_)
+
+    @property
+    def path(self) -> Path:
+        """The file or folder; `UnknownNameError` for what begins like a source that there is not."""
+        from chorograph.acquisition.sources.source import check_path
+
+        return check_path(self.from_)
+
+    def inputs(self) -> list[Path]:
+        """Return the file or folder; a source is none."""
+        return [] if self.is_source else [self.path]
+
+    @property
+    def called(self) -> str:
+        """What is added is called so in the name of its manifest."""
+        return self.from_ if self.is_source else self.path.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +103,7 @@ def adding(kind: str, summary: str, settings: type[Step], add: Add, *, tables: S
 
         area = Area.open(asked.area)
         manifest = area.path / "added" / f"{kind}-{slug(asked.called)}.manifest.json"
-        if not all(area.has(table) for table in tables):
+        if asked.again or not all(area.has(table) for table in tables):
             manifest.unlink(missing_ok=True)
         return run_stage(
             f"area add {kind}",
