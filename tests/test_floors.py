@@ -40,7 +40,18 @@ FIRST_WITH_TORCH = FLOOR_OF["models"]
 EXTRAS_OF: dict[str, frozenset[str]] = {
     "area": frozenset({"rasterio"}),  # `raster_files`, which only what reads rasters imports
     "ground": frozenset({"aiohttp"}),  # `ground/fetching`, which only what fetches imports
-    "acquisition": frozenset({"h3", "rasterio", "exactextract", "osmium"}),  # hexagons, rasters, maps
+    "acquisition": frozenset(
+        {
+            "h3",
+            "rasterio",
+            "exactextract",
+            "osmium",
+            "async_geotiff",
+            "defusedxml",
+            "pystac",
+            "xyzservices",
+        }
+    ),  # hexagons, rasters, maps, services
     "curation": frozenset({"daft", "ray"}),
     "searching": frozenset({"rasterio", "lancedb"}),
     "metrics": frozenset({"pycocoevalcap"}),

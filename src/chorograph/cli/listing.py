@@ -21,6 +21,7 @@ _REGISTRIES = {
     "encoders": "chorograph.models.encoders.registry:ENCODERS",
     "probes": "chorograph.prediction.probes.names:PROBES",
     "splits": "chorograph.area.split_names:SPLITS",
+    "sources": "chorograph.acquisition.sources.source:SOURCES",
     "layouts": "chorograph.acquisition.layouts.registry:LAYOUTS",
     "objectives": "chorograph.pretraining.objectives.registry:OBJECTIVES",
     "captioners": "chorograph.captioning.registry:CAPTIONERS",

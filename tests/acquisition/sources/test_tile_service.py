@@ -18,11 +18,13 @@ from made_sources import ALLOW, COLUMNS, NORTH, ROWS, WEST, ZOOM, make_area, tab
 from chorograph.acquisition.sources.source import SOURCES
 from chorograph.acquisition.sources.tile_service import checked_template, open_provider, quadkey
 from chorograph.acquisition.sources.windows import tile_window
+from chorograph.acquisition.sources.wmts import layer_of
 from chorograph.area.check import check_area
 from chorograph.area.folder import Area
 from chorograph.ground.errors import InputError, SettingError, UnknownNameError
 from chorograph.ground.files import sha256_bytes
 from chorograph.ground.stage import Outcome
+from raw_server import ok, raw_server
 from tile_server import no_imagery, tile, tile_server
 
 TILES = COLUMNS * ROWS
@@ -151,8 +153,8 @@ import sys
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import silent
 from chorograph.verbs.area.add.imagery import VERB
-VERB(configure(VERB.settings, dict(area=sys.argv[1], from_=sys.argv[2], zoom=16, allow=sys.argv[3], pause_s=0, per_host=2)),
-     silent)
+asked = dict(area=sys.argv[1], from_=sys.argv[2], zoom=16, allow=sys.argv[3], pause_s=0, per_host=2)
+VERB(configure(VERB.settings, asked), silent)
 """
 
 
@@ -208,7 +210,6 @@ def test_tokens_stay_in_the_environment(
         ("xyz:https://tiles.example.org/{z}/{x}.png", r"\{z\}, \{x\} and \{y\}"),
         ("xyz:https://tiles.example.org/{Time}/{z}/{x}/{y}.png", "write its value"),
         ("xyz:ftp://tiles.example.org/{z}/{x}/{y}.png", "begins with http"),
-        ("panoramax:https://example.org", "chorograph area add streetviews"),
     ],
 )
 def test_what_may_not_be_asked_is_said_before_anything_is(add: Add, area: Path, source: str, said: str) -> None:
@@ -228,7 +229,53 @@ def test_templates() -> None:
     wmts = "https://example.org/wmts/{TileMatrix}/{TileRow}/{TileCol}.png"
     assert checked_template(wmts) == "https://example.org/wmts/{z}/{y}/{x}.png"
     assert quadkey(3, 3, 5) == "213"  # the worked example of Bing's documentation
-    assert {"xyz", "tms", "wmts", "provider", "cog", "stac", "panoramax", "mapillary"} <= set(SOURCES.names())
+    assert {"xyz", "tms", "wmts", "provider", "cog", "stac"} <= set(SOURCES.names())
+
+
+_CAPABILITIES = """<Capabilities xmlns="http://www.opengis.net/wmts/1.0" xmlns:ows="http://www.opengis.net/ows/1.1"
+ xmlns:xlink="http://www.w3.org/1999/xlink">
+<ows:OperationsMetadata><ows:Operation name="GetTile"><ows:DCP><ows:HTTP><ows:Get xlink:href="{base}/kvp?"/></ows:HTTP>
+</ows:DCP></ows:Operation></ows:OperationsMetadata>
+<Contents><Layer><ows:Title>Ortho</ows:Title><ows:Identifier>ortho</ows:Identifier>
+<Style isDefault="true"><ows:Identifier>grey</ows:Identifier></Style><Format>image/jpeg</Format>
+<Dimension><ows:Identifier>Time</ows:Identifier><Default>2024</Default></Dimension>
+<TileMatrixSetLink><TileMatrixSet>web</TileMatrixSet></TileMatrixSetLink>{resource}</Layer>
+<Layer><ows:Identifier>polar</ows:Identifier></Layer>
+<TileMatrixSet><ows:Identifier>web</ows:Identifier><ows:SupportedCRS>urn:ogc:def:crs:EPSG::3857</ows:SupportedCRS>
+{levels}</TileMatrixSet></Contents></Capabilities>"""
+_LEVEL = """<TileMatrix><ows:Identifier>{zoom}</ows:Identifier><ScaleDenominator>{scale}</ScaleDenominator>
+<TopLeftCorner>-20037508.3427892 20037508.3427892</TopLeftCorner><TileWidth>256</TileWidth></TileMatrix>"""
+
+
+def capabilities(base: str, resource: str) -> bytes:
+    levels = "".join(_LEVEL.format(zoom=zoom, scale=559082264.0287178 / 2**zoom) for zoom in range(19))
+    return _CAPABILITIES.format(base=base, resource=resource, levels=levels).encode()
+
+
+def test_capabilities_of_a_wmts(add: Add, area: Path) -> None:
+    tiles = "{}/{{TileMatrix}}/{{TileCol}}/{{TileRow}}.jpg"
+    resource = f'<ResourceURL format="image/jpeg" resourceType="tile" template="{tiles}"/>'
+    with tile_server() as server:
+        document = capabilities(server.base, resource.format(server.base))
+        with raw_server({"/wmts": ok(document, "text/xml")}, "127.0.0.3") as about:
+            add("imagery", f"wmts:{about.base}/wmts#ortho", zoom=ZOOM)
+    assert len(Area.open(area).images) == TILES and Area.open(area).sources[0].name == "Ortho"
+    assert server.asked[f"/{ZOOM}/{WEST}/{NORTH}.jpg"] == 1
+
+
+def test_a_wmts_of_requests() -> None:
+    found = layer_of(capabilities("https://example.org", ""), "ortho", "here")
+    assert found.template == (
+        "https://example.org/kvp?SERVICE=WMTS&REQUEST=GetTile&VERSION=1.0.0&LAYER=ortho&STYLE=grey&FORMAT=image%2Fjpeg"
+        "&TILEMATRIXSET=web&TILEMATRIX={z}&TILEROW={TileRow}&TILECOL={TileCol}"
+    )
+    assert found.zooms == (0, 18)
+    with pytest.raises(UnknownNameError, match="ortho"):
+        layer_of(capabilities("https://example.org", ""), "orto", "here")
+    with pytest.raises(InputError, match="no tiles in Web Mercator"):
+        layer_of(capabilities("https://example.org", ""), "polar", "here")
+    with pytest.raises(InputError, match="no capabilities"):
+        layer_of(b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>', "ortho", "here")
 
 
 def test_a_provider_brings_its_attribution_and_zooms(asked: Any) -> None:

@@ -27,18 +27,14 @@ from chorograph.ground.stage import Ledger, Progress, silent
 if TYPE_CHECKING:
     import geopandas as gpd
 
-    from chorograph.acquisition.own.own_settings import ImagerySettings
-    from chorograph.acquisition.sources.source_settings import ServiceSettings
-
-    class Asked(ServiceSettings, ImagerySettings, Provenance):
-        """What is asked of a source of imagery."""
+    from chorograph.acquisition.sources.source_settings import SourceImagery
 
 
 def add_source_imagery(
     area: Area,
     address: str,
     name: str,
-    asked: Asked,
+    asked: SourceImagery,
     ledger: Ledger,
     progress: Progress = silent,
     *,
@@ -75,7 +71,7 @@ def add_source_imagery(
         write_coverage(coverage_path(area, name), wanted, rows, area.regions, ledger)
 
 
-def wanted_windows(regions: gpd.GeoDataFrame, asked: Asked) -> Wanted:
+def wanted_windows(regions: gpd.GeoDataFrame, asked: SourceImagery) -> Wanted:
     """Return the windows that settings ask for: map tiles of a zoom, or squares or rectangles of a resolution."""
     if (asked.zoom is None) == (asked.resolution_m is None):
         raise SettingError("say how finely: --zoom for map tiles, or --resolution-m for rasters")
@@ -104,7 +100,7 @@ def about_of(about: Source, said: Provenance) -> Source:
     return Source(name, licence, about.attribution, about.url)
 
 
-def identity(asked: Asked, address: str) -> str:
+def identity(asked: SourceImagery, address: str) -> str:
     """Return what makes pictures what they are, as text: all that is asked but how politely it is fetched."""
     polite = {field.name for field in fields(FetchSettings)} - {"dates"}
     said = {name: value for name, value in plain(asked).items() if name not in (*polite, "area", "from_", "replace")}

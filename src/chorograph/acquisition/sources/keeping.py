@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chorograph.acquisition.sources.journal import Journal, Row
 from chorograph.ground.disk import naming_trouble
@@ -131,7 +131,7 @@ def held_before(images: pd.DataFrame, names: Sequence[str], urls: Callable[[int]
     found = []
     for number, name in enumerate(names if len(held) else ()):
         if name in held.index and held["url"].loc[name] == urls(number):
-            row = held.loc[name]
+            row: dict[Any, Any] = held.loc[name].to_dict()
             captured = row["captured"] if isinstance(row["captured"], str) else None
             found.append(Row(name, row["uri"], row["sha256"], None, row["url"], captured))
     return found

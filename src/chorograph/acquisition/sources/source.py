@@ -84,16 +84,9 @@ SOURCES.add(
 )
 SOURCES.add("provider", f"{_HERE}.tile_service:PROVIDER", "a provider that xyzservices knows: provider:USGS.USImagery")
 SOURCES.add(
-    "cog", f"{_HERE}.rasters.cog:COG", "GeoTIFFs, local or by URL, read by windows: cog:FOLDER, cog:https://…tif"
+    "cog", f"{_HERE}.mosaics.cog:COG", "GeoTIFFs, local or by URL, read by windows: cog:FOLDER, cog:https://…tif"
 )
-SOURCES.add("stac", f"{_HERE}.rasters.stac:STAC", "scenes of a STAC API or static catalogue, the least clouds on top")
-SOURCES.add("panoramax", f"{_HERE}.street.panoramax:PANORAMAX", "street views of a Panoramax, each with its licence")
-SOURCES.add(
-    "mapillary",
-    f"{_HERE}.street.mapillary:MAPILLARY",
-    "street views of Mapillary, with your token",
-    licence="CC-BY-SA-4.0",
-)
+SOURCES.add("stac", f"{_HERE}.mosaics.stac:STAC", "scenes of a STAC API or static catalogue, the least clouds on top")
 
 
 def is_source(text: str) -> bool:

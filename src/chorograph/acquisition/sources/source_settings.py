@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chorograph.acquisition.own.own_settings import ImagerySettings, Provenance
 from chorograph.ground.settings import above, at_least, between, setting
 
 if TYPE_CHECKING:
@@ -78,3 +79,8 @@ class ServiceSettings(FetchSettings):
     )
     mask: str | None = setting(None, help="stac: ASSET:VALUES, the asset whose values mean cloud, such as scl:3,8,9,10")
     scenes: int = setting(4, help="stac: how many scenes are laid under one another at most", within=between(1, 50))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceImagery(ServiceSettings, ImagerySettings, Provenance):
+    """What can be asked of a source of satellite imagery."""

@@ -111,14 +111,17 @@ def rectangles_of(regions: gpd.GeoDataFrame, resolution_m: float, crs: str | Non
     size = (high - low).astype(int)
     if (large := size.max(axis=1) > most_px).any():
         raise InputError(
-            f"the rectangle around {held['region_id'].iloc[int(np.argmax(large))]!r} has more than {most_px:,} pixels a "
+            f"the rectangle of {held['region_id'].iloc[int(np.argmax(large))]!r} has more than {most_px:,} pixels a "
             "side; give a coarser --resolution-m"
         )
     windows = [
-        Window(f"region-{name}", system, *(float(edge) for edge in (*(a * resolution_m), *(b * resolution_m))), *pixels)
-        for name, a, b, pixels in zip(held["region_id"], low, high, size.tolist(), strict=True)
+        Window(f"region-{name}", system, west, south, east, north, width, height)
+        for name, (west, south), (east, north), (width, height) in zip(
+            held["region_id"], (low * resolution_m).tolist(), (high * resolution_m).tolist(), size.tolist(), strict=True
+        )
     ]
-    lon, lat = _degrees(*((low + high).T / 2 * resolution_m), system)
+    x, y = (low + high).T / 2 * resolution_m
+    lon, lat = _degrees(x, y, system)
     names = [window.name for window in windows]
     frame = {"image_id": names, "region_id": held["region_id"].to_numpy(object), "lon": lon, "lat": lat}
     return Wanted(pd.DataFrame(frame), windows)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chorograph.acquisition.own.own_settings import ImagerySettings, Reading
-from chorograph.acquisition.sources.source_settings import ServiceSettings
+from chorograph.acquisition.own.own_settings import Reading
+from chorograph.acquisition.sources.source_settings import SourceImagery
 from chorograph.ground.stage import Ledger, Progress
 from chorograph.verbs.area.add.step import FromSource, OfRegions, adding
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ServiceSettings, OfRegions, Reading, ImagerySettings, FromSource):
+class Settings(SourceImagery, OfRegions, Reading, FromSource):
     """Settings of `chorograph area add imagery`."""
 
     def inputs(self) -> list[Path]:

@@ -16,7 +16,7 @@ from chorograph.ground.errors import InputError
 
 if TYPE_CHECKING:
     from chorograph.acquisition.own.own_settings import ImagerySettings
-    from chorograph.acquisition.sources.rasters.reading import Extent, Rasters
+    from chorograph.acquisition.sources.mosaics.reading import Extent, Rasters
 
 #: Pixels of the side at which a raster is looked at for `--scale auto`.
 _LOOK_PX = 256
@@ -43,7 +43,7 @@ def scaling_of(rasters: Rasters, asked: ImagerySettings, addresses: Sequence[str
 def read_all(
     rasters: Rasters, addresses: Sequence[str], window: Window, bands: Sequence[int], resampling: str
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return one raster's bands, or a band of each of several, as (bands, height, width), and what all of them cover."""
+    """Return bands of one raster, or a band of each of several, as (bands, height, width), and what all cover."""
     read = [rasters.read(address, window, bands, resampling) for address in addresses]
     return np.concatenate([values for values, _ in read]), np.logical_and.reduce([covered for _, covered in read])
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
-from chorograph.acquisition.sources.rasters.picturing import png, read_all, scaling_of
-from chorograph.acquisition.sources.rasters.reading import RasterError, Rasters, in_threads, is_url, open_rasters
+from chorograph.acquisition.sources.mosaics.picturing import png, read_all, scaling_of
+from chorograph.acquisition.sources.mosaics.reading import RasterError, Rasters, in_threads, is_url, open_rasters
 from chorograph.acquisition.sources.secrets import check_no_secret, with_secrets
 from chorograph.acquisition.sources.source import Picture, SourceKind, Take
 from chorograph.acquisition.sources.windows import Window, degrees_bounds
@@ -22,7 +22,7 @@ from chorograph.ground.settings import placed
 
 if TYPE_CHECKING:
     from chorograph.acquisition.own.imagery.pixels import Scaling
-    from chorograph.acquisition.sources.imagery import Asked
+    from chorograph.acquisition.sources.source_settings import SourceImagery
 
 _SUFFIXES = (".tif", ".tiff")
 #: Threads that warp files: GDAL lets Python's lock go while it reads.
@@ -35,7 +35,7 @@ class Mosaic:
 
     addresses: tuple[str, ...]
     about: Source
-    asked: Asked
+    asked: SourceImagery
     _scaling: list[Scaling] = field(default_factory=list, repr=False)
 
     def url(self, window: Window) -> str | None:
@@ -81,7 +81,7 @@ class Mosaic:
         return Picture(png(values, covered, scaling), url=" ".join(used), nodata=float(1 - covered.mean()))
 
 
-def open_cog(address: str, asked: Asked) -> Mosaic:
+def open_cog(address: str, asked: SourceImagery) -> Mosaic:
     """Return the rasters of an address: a GeoTIFF, a folder of them, a URL, or a text file with one of them a line."""
     if is_url(address):
         return Mosaic((check_no_secret(address),), Source(address.partition("?")[0].rsplit("/", 1)[-1]), asked)

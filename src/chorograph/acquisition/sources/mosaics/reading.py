@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorograph.acquisition.own.imagery.warping import warp_onto
-from chorograph.area.local_files import RASTER_DRIVERS
+from chorograph.area.raster_files import open_raster
 from chorograph.ground.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from chorograph.ground.fetching.fetcher import FetchRules, Get
 
 T = TypeVar("T")
-#: So many files stay open in a thread, and so many heads of remote ones in memory.
-_OPEN = 64
 #: Source pixels around a window that resampling may look at, at the window's resolution.
 _MARGIN = 4
 
@@ -52,7 +49,6 @@ class Rasters:
     """Rasters by their address: a path, or an http(s) URL. Made by `open_rasters`; may be used from many threads."""
 
     rules: FetchRules
-    _local: threading.local = field(default_factory=threading.local)
     _heads: dict[str, Any] = field(default_factory=dict)
     _loop: asyncio.AbstractEventLoop | None = None
     _get: Get | None = None
@@ -62,11 +58,13 @@ class Rasters:
         from rasterio.warp import transform_bounds
 
         if is_url(address):
-            head = self._head(address)
+            head, _ = self._head(address)
             bounds, crs, bands, dtype = tuple(head.bounds), head.crs.to_wkt(), head.count, str(head.dtype)
         else:
-            raster = self._opened(address)
-            bounds, crs, bands, dtype = tuple(raster.bounds), raster.crs, raster.count, raster.dtypes[0]
+            with open_raster(Path(address)) as raster:
+                if raster.crs is None:
+                    raise InputError(f"{address} says no reference system, so nobody knows where it lies")
+                bounds, crs, bands, dtype = tuple(raster.bounds), raster.crs, raster.count, raster.dtypes[0]
         west, south, east, north = transform_bounds(crs, "EPSG:4326", *bounds)
         return Extent((west, south, east, north), bands, dtype)
 
@@ -78,7 +76,8 @@ class Rasters:
         grid = (window.crs, edges, window.width, window.height)
         try:
             if not is_url(address):
-                return warp_onto(self._opened(address), *grid, bands, resampling)
+                with open_raster(Path(address)) as raster:
+                    return warp_onto(raster, *grid, bands, resampling)
             part = self._part(address, window)
             if part is None:
                 shape = (window.height, window.width)
@@ -90,45 +89,23 @@ class Rasters:
         except Exception as error:  # GDAL's and the reader's own, on a damaged file
             raise RasterError("not readable as a raster") from error
 
-    def _opened(self, address: str) -> Any:
-        """Return a local raster, open in this thread."""
-        import rasterio
-
-        held: OrderedDict[str, Any] = self._local.__dict__.setdefault("open", OrderedDict())
-        if address not in held:
-            try:
-                held[address] = rasterio.open(Path(address), driver=RASTER_DRIVERS)
-            except rasterio.errors.RasterioIOError as error:
-                raise InputError(f"{address} cannot be read as a raster: {error}") from error
-            if held[address].crs is None:
-                raise InputError(f"{address} says no reference system, so nobody knows where it lies")
-            if len(held) > _OPEN:
-                held.popitem(last=False)[1].close()
-        held.move_to_end(address)
-        return held[address]
-
     def _head(self, url: str) -> Any:
         if url not in self._heads:
             from async_geotiff import GeoTIFF
 
-            try:
-                self._heads[url] = self._now(GeoTIFF.open(url, store=_Ranges(self._client())))
-            except RasterError:
-                raise
-            except Exception as error:
-                raise _cause(error) from error
+            ranges = _Ranges(self._client())
+            with ranges.naming_failures():
+                self._heads[url] = self._now(GeoTIFF.open(url, store=ranges)), ranges
         return self._heads[url]
 
     def _part(self, url: str, window: Window) -> Any:
         """Return the pixels of a remote raster that a window needs, None where they do not meet."""
-        head = self._head(url)
+        head, ranges = self._head(url)
         level, part = _needed(head, window)
         if part is None:
             return None
-        try:
+        with ranges.naming_failures():
             return self._now(level.read(window=part))
-        except Exception as error:
-            raise _cause(error) from error
 
     def _client(self) -> Get:
         if self._get is None:
@@ -189,21 +166,22 @@ def is_url(address: str) -> bool:
     return address.startswith(("http://", "https://"))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Ranges:
     """What async-geotiff reads bytes from: the polite fetcher, so that hosts, deadlines and failures are ours."""
 
     get: Get
+    #: Why the last range was not had: the reader's own exceptions do not say.
+    failed: str | None = None
 
     async def get_range_async(
         self, path: str, *, start: int, end: int | None = None, length: int | None = None
     ) -> bytes:
         last = (end if end is not None else start + (length or 0)) - 1
         found = await self.get(path, {"Range": f"bytes={start}-{last}"})
-        if found.reason == "HTTP 200":
-            raise RasterError("the server gives no ranges of bytes")
         if found.reason is not None:
-            raise RasterError(found.reason)
+            self.failed = "the server gives no ranges of bytes" if found.reason == "HTTP 200" else found.reason
+            raise RasterError(self.failed)
         return found.data
 
     async def get_ranges_async(
@@ -213,6 +191,14 @@ class _Ranges:
         last = ends if ends is not None else [a + b for a, b in zip(starts, lengths or (), strict=True)]
         ranges = [self.get_range_async(path, start=a, end=b) for a, b in zip(starts, last, strict=True)]
         return list(await asyncio.gather(*ranges))
+
+    @contextmanager
+    def naming_failures(self) -> Iterator[None]:
+        """Turn whatever the reader raises into a `RasterError` with the reason."""
+        try:
+            yield
+        except Exception as error:
+            raise RasterError(self.failed or "not readable as a raster") from error
 
 
 def _needed(head: Any, window: Window) -> tuple[Any, Any]:
@@ -260,13 +246,3 @@ def _in_memory(part: Any) -> Iterator[Any]:
                 raster.write_mask(part.mask)
         with memory.open() as raster:
             yield raster
-
-
-def _cause(error: BaseException) -> RasterError:
-    """Return our own failure, however deep the reader wrapped it."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, RasterError):
-            return seen
-        seen = seen.__cause__ or seen.__context__
-    return RasterError("not readable as a raster")
