@@ -153,3 +153,54 @@ def diffusion(folder: Path, texts: list[str], *, large: bool = False, prediction
         p = StableDiffusionPipeline(vae, CLIPTextModel(tc), t, unet, sch, None, None, requires_safety_checker=False)
     p.save_pretrained(folder)
     return folder
+
+
+_TEMPLATE = (
+    "{% for m in messages %}{{ m['role']|upper }} {% for c in m['content'] %}{% if c['type'] == 'image' %}<image> "
+    "{% else %}{{ c['text'] }} {% endif %}{% endfor %}{% endfor %}{% if add_generation_prompt %}ASSISTANT {% endif %}"
+)
+
+
+def llava(folder: Path, texts: list[str]) -> Path:
+    """An image-text-to-text model with a chat template, built from its configuration."""
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+    )
+
+    said = tokenizer([*texts, "USER ASSISTANT SYSTEM"], folder)
+    vision = CLIPVisionConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8
+    )
+    text = LlamaConfig(
+        vocab_size=len(said),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    torch.manual_seed(0)
+    model = LlavaForConditionalGeneration(
+        LlavaConfig(vision_config=vision, text_config=text, image_token_index=4, vision_feature_layer=-1)
+    )
+    for weight in model.parameters():
+        weight.data.normal_(0, 0.3)
+    model.save_pretrained(folder)
+    LlavaProcessor(
+        image_processor=CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+        tokenizer=said,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=_TEMPLATE,
+    ).save_pretrained(folder)
+    return folder

@@ -10,7 +10,9 @@ from shapely.geometry import box
 
 from chorograph.area.draft import AreaDraft
 from chorograph.area.folder import Area
-from chorograph.captioning.template import Facts, image_classes, region_facts, sentence, template_captions
+from chorograph.captioning.run.area import caption_area
+from chorograph.captioning.settings import CaptionSettings
+from chorograph.captioning.template import Facts, image_classes, region_facts, sentence
 from chorograph.ground.stage import Ledger
 
 
@@ -44,7 +46,7 @@ def test_facts_come_from_counts_graph_and_classes(tmp_path: Path) -> None:
 def test_captions_say_the_facts_and_no_indicator(tmp_path: Path) -> None:
     area = _area(tmp_path / "area")
     ledger = Ledger()
-    captions = template_captions(area, 2, 0, ledger)
+    captions = caption_area(area, CaptionSettings(per_image=2), ledger)[0]
     assert captions.groupby("image_id").size().to_dict() == {"one": 2, "three": 2}
     assert ledger.dropped == {"image that no fact is known of": 1}
     one = captions[captions["image_id"] == "one"]["caption"]

@@ -4,36 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from chorograph.captioning.prompts import Prompt
+from chorograph.captioning.request import Captioner
+from chorograph.captioning.settings import CaptionSettings
 from chorograph.ground.registry import Registry
-from chorograph.ground.stage import Ledger
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from chorograph.area.folder import Area
 
 
-class Captioner(Protocol):
-    """Writes captions of an area's images."""
+class Make(Protocol):
+    """Makes a captioner."""
 
-    def __call__(self, area: Area, per_image: int, seed: int, ledger: Ledger) -> pd.DataFrame:
-        """Return captions: caption_id, image_id, rank, caption, origin; what has none is counted in `ledger`."""
-
-
-CAPTIONERS: Registry[Captioner] = Registry("captioner")
+    def __call__(self, argument: str, settings: CaptionSettings, prompt: Prompt, area: Area) -> Captioner:
+        """Return the captioner of `NAME:argument`; the prompt says what the settings leave open."""
 
 
-def captioner(name: str) -> Captioner:
-    """Return a captioner by name, or that of `hf:FOLDER`, `hf:FOLDER+ADAPTER`: a BLIP-2 of Hugging Face."""
-    if not name.startswith("hf:"):
-        return CAPTIONERS[name]
-    from chorograph.captioning.blip2 import blip2_captions
+CAPTIONERS: Registry[Make] = Registry("captioner")
 
-    return lambda area, per_image, seed, ledger: blip2_captions(area, name, per_image, seed, ledger)
+
+def captioner(settings: CaptionSettings, prompt: Prompt, area: Area) -> Captioner:
+    """Return the captioner that the settings name; `UnknownNameError` with near misses where there is none."""
+    name, _, argument = settings.captioner.partition(":")
+    return CAPTIONERS[name](argument, settings, prompt, area)
 
 
 CAPTIONERS.add(
     "template",
-    "chorograph.captioning.template:template_captions",
+    "chorograph.captioning.template:template_captioner",
     "facts (points of interest, the graph, classes) put into sentences; no language model",
+)
+CAPTIONERS.add("coca", "chorograph.captioning.local:coca_captioner", "coca:FOLDER, a CoCa that was trained here")
+CAPTIONERS.add(
+    "hf",
+    "chorograph.captioning.local:hf_captioner",
+    "hf:NAME or hf:FOLDER, any image-text-to-text model of Hugging Face; hf:FOLDER+ADAPTER, a BLIP-2 adapted here",
+)
+CAPTIONERS.add(
+    "openai",
+    "chorograph.captioning.endpoint:endpoint_captioner",
+    "openai:MODEL@URL, any endpoint that speaks OpenAI's protocol (vLLM, Ollama)",
 )

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from chorograph.ground.stage import Ledger
+from chorograph.captioning.prompts import Prompt
+from chorograph.captioning.request import Answer, Captioner, Record, Request
+from chorograph.captioning.settings import CaptionSettings
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
@@ -47,21 +49,35 @@ class Facts:
         return bool(self.poi or self.links or self.classes)
 
 
-def template_captions(area: Area, per_image: int, seed: int, ledger: Ledger) -> pd.DataFrame:
-    """Return captions (the contract's columns) for every image that facts are known of; the others are counted."""
-    regions, classes = region_facts(area), image_classes(area)
-    rows = []
-    for image_id, region_id, view in area.images[["image_id", "region_id", "view"]].itertuples(index=False, name=None):
-        base = regions.get(region_id, Facts()) if isinstance(region_id, str) else Facts()
-        facts = Facts(base.poi, base.links, classes.get(image_id, []))
+class TemplateCaptioner:
+    """Puts the facts of an area into sentences."""
+
+    origin, identity, looks = "template", "template", False
+
+    def __init__(self, area: Area) -> None:
+        images = area.images[["image_id", "region_id", "view"]].itertuples(index=False, name=None)
+        self._images = {image_id: (region_id, view) for image_id, region_id, view in images}
+        self._regions, self._classes = region_facts(area), image_classes(area)
+
+    def write(self, requests: Sequence[Request], record: Record) -> None:
+        """Answer every request whose image facts are known of."""
+        for request in requests:
+            record.answered(request, self._answer(request))
+
+    def _answer(self, request: Request) -> Answer:
+        region_id, view = self._images[request.image_id]
+        base = self._regions.get(region_id, Facts()) if isinstance(region_id, str) else Facts()
+        facts = Facts(base.poi, base.links, self._classes.get(request.image_id, []))
         if not facts:
-            ledger.drop("image that no fact is known of")
-            continue
-        for rank in range(per_image):
-            # The image's own generator: adding an image does not change the words about another.
-            rng = np.random.default_rng([seed, rank, *image_id.encode()])
-            rows.append((f"{image_id}#template{rank}", image_id, rank, sentence(facts, view, rng), "template"))
-    return pd.DataFrame(rows, columns=["caption_id", "image_id", "rank", "caption", "origin"])
+            return Answer(reason="image that no fact is known of")
+        # The image's own generator: adding an image does not change the words about another.
+        rng = np.random.default_rng([request.seed, request.rank, *request.image_id.encode()])
+        return Answer(sentence(facts, view, rng))
+
+
+def template_captioner(argument: str, settings: CaptionSettings, prompt: Prompt, area: Area) -> Captioner:
+    """Return the captioner of an area's facts."""
+    return TemplateCaptioner(area)
 
 
 def sentence(facts: Facts, view: str, rng: np.random.Generator) -> str:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from chorograph.ground.arrays import Pixels
 from chorograph.ground.errors import InputError, MissingExtraError
+from chorograph.models.captioners.drawing import Drawing, processors_of
 from chorograph.models.preprocessing import Preprocessing
 
 #: What Zhang et al. 2024 adapt: packed attention and its output projection, in the image tower alone.
@@ -67,30 +68,29 @@ class Blip2:
         return functional.cross_entropy(logits[:, :-1][written[:, 1:]].float(), labels, reduction="sum")
 
     @torch.no_grad()
-    def write(self, images: Sequence[Pixels], *, seed: int = 0, sample: bool = True) -> list[str]:
-        """Write a caption of each image: drawn as published, or with `sample` false the likeliest word by word."""
+    def write(self, images: Sequence[Pixels], *, seeds: Sequence[int] | None = None) -> list[str]:
+        """Write a caption of each image: drawn as published from a seed each, without seeds the likeliest words."""
         self.model.eval()
         written: list[str] = []
-        drawn = {"do_sample": True, "top_k": TOP_K, "top_p": TOP_P} if sample else {"do_sample": False}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            for start in range(0, len(images), _BATCH):
-                some = self.preprocessing.batch(images[start : start + _BATCH])
-                ids = self.prompt(len(some)).to(self.device)
-                if (begin := self.tokenizer.bos_token_id) is not None:
-                    ids = torch.cat([ids, torch.full_like(ids[:, :1], begin)], 1)
-                found = self.model.generate(
-                    pixel_values=self.preprocessing.normalise(some, self.device),
-                    input_ids=ids,
-                    attention_mask=torch.ones_like(ids),
-                    max_new_tokens=LENGTH,
-                    pad_token_id=self.tokenizer.pad_token_id,
-                    eos_token_id=self.tokenizer.eos_token_id,
-                    **drawn,
-                )
-                if found.shape[1] > ids.shape[1] and torch.equal(found[:, : ids.shape[1]], ids):
-                    found = found[:, ids.shape[1] :]
-                written += [text.strip() for text in self.tokenizer.batch_decode(found, skip_special_tokens=True)]
+        drawing = Drawing(seeds is not None, TOP_P, max_tokens=LENGTH, top_k=TOP_K)
+        for start in range(0, len(images), _BATCH):
+            some = self.preprocessing.batch(images[start : start + _BATCH])
+            ids = self.prompt(len(some)).to(self.device)
+            if (begin := self.tokenizer.bos_token_id) is not None:
+                ids = torch.cat([ids, torch.full_like(ids[:, :1], begin)], 1)
+            found = self.model.generate(
+                pixel_values=self.preprocessing.normalise(some, self.device),
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=LENGTH,
+                pad_token_id=self.tokenizer.pad_token_id,
+                eos_token_id=self.tokenizer.eos_token_id,
+                do_sample=False,
+                logits_processor=processors_of(drawing, (seeds or [])[start : start + _BATCH]),
+            )
+            if found.shape[1] > ids.shape[1] and torch.equal(found[:, : ids.shape[1]], ids):
+                found = found[:, ids.shape[1] :]
+            written += [text.strip() for text in self.tokenizer.batch_decode(found, skip_special_tokens=True)]
         return written
 
 

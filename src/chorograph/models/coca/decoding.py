@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,57 @@ _TEXTS = 512
 _TOKENS = 1024
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How a caption is written.
+
+    `top_p` 0 takes the likeliest token each time; otherwise each token is drawn among the likeliest that together hold
+    a probability of `top_p`, of logits over `temperature`. With `beams`, the best of that many ways is sought. The end
+    token is not taken before `min_length` tokens; at `max_length` (None: what the model was built for) a caption stops,
+    by the end token itself where `ends` is set.
+    """
+
+    top_p: float = 0.0
+    temperature: float = 1.0
+    beams: int = 0
+    min_length: int = 0
+    max_length: int | None = None
+    ends: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        *,
+        top_p: float | None = None,
+        temperature: float | None = None,
+        beams: int = 6,
+        max_length: int | None = None,
+    ) -> Decoding:
+        """Return the decoding of a name; `open_clip` is what its `generate` does for UrbanCLIP's second task.
+
+        That is top-p 0.1, 30 tokens in all, five at least, the last one the end. Its comment says that the tokens
+        above the 1 - top_p quantile stay; its code (transformers' `TopPLogitsWarper`) keeps the likeliest tokens that
+        hold top_p, which is what everybody calls top-p (Holtzman et al. 2020).
+        """
+        heat = 1.0 if temperature is None else temperature
+        match name:
+            case "greedy":
+                return cls(max_length=max_length)
+            case "beam":
+                return cls(beams=beams, max_length=max_length)
+            case "open_clip":
+                chosen = 0.1 if top_p is None else top_p
+                return cls(chosen, heat, min_length=5, max_length=max_length or 30, ends=True)
+            case "top_p":
+                return cls(0.9 if top_p is None else top_p, heat, max_length=max_length)
+        raise InputError(f"decoding is greedy, top_p, open_clip or beam, not {name!r}")
+
+    def plain(self) -> dict[str, Any]:
+        """Return the settings as plain values."""
+        return asdict(self)
+
+
 def generate(
     loaded: ImageTextModel,
     images: Sequence[Pixels],
@@ -31,21 +83,24 @@ def generate(
     max_length: int | None = None,
     top_p: float = 0.0,
     seed: int = 0,
+    decoding: Decoding | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> list[str]:
-    """Write one caption for each uint8 (height, width, 3) image.
+    """Write one caption for each uint8 (height, width, 3) image, as `decoding` says (default: `max_length`, `top_p`).
 
-    `top_p` 0 takes the likeliest token each time; otherwise each token is drawn, from `seed`, among the likeliest that
-    together hold a probability of `top_p`. A caption ends at its end token or at `max_length` tokens (default: what
-    the model was built for). Raises `InputError` where the model has no decoder.
+    What is drawn comes from `seed` for all images together, or from `seeds`, one an image, whatever its batch. Raises
+    `InputError` where the model has no decoder.
     """
     if not is_coca(loaded.model):
         raise InputError(f"{loaded.architecture} has no decoder; captions need a CoCa")
-    generator = torch.Generator().manual_seed(seed)
+    decoding = decoding or Decoding(top_p, max_length=max_length)
+    uniform = _uniform(seed, seeds)
     captions: list[str] = []
     for start in range(0, len(images), _BATCH):
         pixels = loaded.preprocessing.batch(images[start : start + _BATCH])
-        written = _write(loaded, pixels, max_length, top_p, generator).tolist()
-        captions.extend(_to_text(loaded.tokenizer, ids) for ids in written)
+        rows = range(start, start + len(pixels))
+        written = _beam(loaded, pixels, decoding) if decoding.beams else _write(loaded, pixels, decoding, uniform, rows)
+        captions.extend(_to_text(loaded.tokenizer, ids) for ids in written.tolist())
     return captions
 
 
@@ -90,32 +145,104 @@ def _sums(hidden: Tensor, projection: Tensor, labels: Tensor) -> Tensor:
     return sums.sum(1)
 
 
+#: Gives a number in [0, 1) for each of some rows.
+_Uniform = Callable[[range], Tensor]
+
+
+def _uniform(seed: int, seeds: Sequence[int] | None) -> _Uniform:
+    """Return where the chance comes from: one generator for all rows, or one for each."""
+    if seeds is None:
+        generator = torch.Generator().manual_seed(seed)
+        return lambda rows: torch.rand(len(rows), generator=generator, dtype=torch.float64)
+    own = [np.random.default_rng(number) for number in seeds]
+    return lambda rows: torch.tensor([own[row].random() for row in rows], dtype=torch.float64)
+
+
 @torch.inference_mode()
-def _write(
-    loaded: ImageTextModel, pixels: Tensor, max_length: int | None, top_p: float, generator: torch.Generator
-) -> Tensor:
+def _write(loaded: ImageTextModel, pixels: Tensor, decoding: Decoding, uniform: _Uniform, rows: range) -> Tensor:
     model: Any = loaded.model.eval()
     tokenizer: Any = loaded.tokenizer
-    limit = min(max_length or model.context_length, model.context_length)
+    limit = min(decoding.max_length or model.context_length, model.context_length)
     _, image_tokens = model._encode_image(loaded.preprocessing.normalise(pixels, loaded.device))
     tokens = torch.full((len(pixels), 1), tokenizer.sot_token_id, device=loaded.device)
     done = torch.zeros(len(pixels), dtype=torch.bool, device=loaded.device)
     while tokens.shape[1] < limit and not done.all():
-        embeddings = encode_text(model, tokens).tokens
-        logits = model.text_decoder(image_tokens, embeddings)[:, -1].float()
-        logits[:, [PAD, tokenizer.sot_token_id]] = -torch.inf
-        chosen = logits.argmax(-1) if top_p <= 0 else _draw(logits, top_p, generator)
+        logits = _next(model, tokenizer, image_tokens, tokens, decoding)
+        chosen = logits.argmax(-1) if decoding.top_p <= 0 else _draw(logits, decoding, uniform(rows))
+        if decoding.ends and tokens.shape[1] + 1 == limit:
+            chosen = torch.full_like(chosen, tokenizer.eot_token_id)
         chosen = torch.where(done, PAD, chosen)
         tokens = torch.cat([tokens, chosen[:, None]], dim=1)
         done |= chosen == tokenizer.eot_token_id
     return tokens
 
 
-def _draw(logits: Tensor, top_p: float, generator: torch.Generator) -> Tensor:
-    """Draw from the smallest set of tokens whose probabilities reach `top_p` (Holtzman et al. 2020)."""
+def _next(model: Any, tokenizer: Any, image_tokens: Tensor, tokens: Tensor, decoding: Decoding) -> Tensor:
+    """Return the logits (n, vocabulary) of the next token; what may not come next has none."""
+    embeddings = encode_text(model, tokens).tokens
+    logits: Tensor = model.text_decoder(image_tokens, embeddings)[:, -1].float()
+    logits[:, [PAD, tokenizer.sot_token_id]] = -torch.inf
+    if tokens.shape[1] < decoding.min_length:
+        logits[:, tokenizer.eot_token_id] = -torch.inf
+    return logits
+
+
+@torch.inference_mode()
+def _beam(loaded: ImageTextModel, pixels: Tensor, decoding: Decoding) -> Tensor:
+    """Return the best caption of each image that keeping `beams` ways a token finds, by mean log-probability."""
+    model: Any = loaded.model.eval()
+    _, seen = model._encode_image(loaded.preprocessing.normalise(pixels, loaded.device))
+    found = [_beam_one(loaded, seen[row : row + 1], decoding) for row in range(len(pixels))]
+    length = max((len(ids) for ids in found), default=0)
+    return torch.tensor([[*ids, *[PAD] * (length - len(ids))] for ids in found], dtype=torch.long)
+
+
+def _beam_one(loaded: ImageTextModel, seen: Tensor, decoding: Decoding) -> list[int]:
+    model: Any = loaded.model
+    tokenizer: Any = loaded.tokenizer
+    end = tokenizer.eot_token_id
+    limit = min(decoding.max_length or model.context_length, model.context_length)
+    ways: list[tuple[float, list[int]]] = [(0.0, [tokenizer.sot_token_id])]
+    finished: list[tuple[float, list[int]]] = []
+    while ways and len(ways[0][1]) < limit:
+        tokens = torch.tensor([ids for _, ids in ways], device=loaded.device)
+        logs = _next(model, tokenizer, seen.expand(len(ways), -1, -1), tokens, decoding).log_softmax(-1)
+        best, place = (
+            (logs + torch.tensor([[score] for score, _ in ways], device=logs.device))
+            .flatten()
+            .topk(min(2 * decoding.beams, logs.numel()))
+        )
+        further: list[tuple[float, list[int]]] = []
+        for score, at in zip(best.tolist(), place.tolist(), strict=True):
+            if score == -np.inf:
+                continue
+            way, token = divmod(at, logs.shape[-1])
+            ids = [*ways[way][1], token]
+            (finished if token == end else further).append((score, ids))
+        ways = further[: decoding.beams]
+        finished = sorted(finished, key=_mean, reverse=True)[: decoding.beams]
+        # Scores only fall, and a mean of at most `limit` tokens is the least that dividing can make of them.
+        if len(finished) == decoding.beams and ways and ways[0][0] / limit < _mean(finished[-1]):
+            break
+    return max([*finished, *ways], key=_mean)[1]
+
+
+def _mean(way: tuple[float, list[int]]) -> float:
+    return way[0] / len(way[1])
+
+
+def _draw(logits: Tensor, decoding: Decoding, uniform: Tensor) -> Tensor:
+    """Draw from the smallest set of tokens whose probabilities reach `top_p` (Holtzman et al. 2020).
+
+    As transformers' warpers do it, the set is chosen before the temperature is applied, as in open_clip.
+    """
     probability, order = logits.softmax(-1).sort(-1, descending=True)
-    kept = probability * (probability.cumsum(-1) - probability < top_p)
-    picked = torch.multinomial(kept.cpu(), 1, generator=generator).to(order.device)
+    before = probability.cumsum(-1) - probability
+    heat = max(decoding.temperature, 1e-6)
+    kept = (logits.gather(-1, order) / heat).softmax(-1) if heat != 1 else probability
+    share = (kept * (before < decoding.top_p)).double().cumsum(-1)
+    wanted = uniform.to(share.device)[:, None] * share[:, -1:]
+    picked = torch.searchsorted(share, wanted, right=True).clamp(max=share.shape[-1] - 1)
     return order.gather(-1, picked)[:, 0]
 
 
