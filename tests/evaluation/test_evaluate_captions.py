@@ -166,6 +166,33 @@ def test_two_files_in_one_command(tmp_path: Path) -> None:
     assert evaluate(data=data, candidates=candidates, out=tmp_path / "out").skipped
 
 
+def test_meteor_as_rs5m_measures_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One reference at a time, by nltk, whose WordNet is asked for and told of where it is missing."""
+    pytest.importorskip("nltk", reason="nltk is not installed")
+    from nltk.translate.meteor_score import single_meteor_score
+
+    class NoSynonyms:
+        def ensure_loaded(self) -> None:
+            pass
+
+        def synsets(self, word: str) -> list[str]:
+            return []
+
+    monkeypatch.setattr("nltk.corpus.wordnet", NoSynonyms())
+    references = written(tmp_path / "references.json", REFERENCES)
+    said = {"red": "A red roofs", "blue": "one pond"}
+    candidates = written(tmp_path / "candidates.json", said)
+    evaluate(data=references, candidates=candidates, meteor_nltk=True, out=tmp_path / "out")
+    rows = json.loads((tmp_path / "out" / "scores.json").read_text())["rows"]
+    each = [
+        np.mean([single_meteor_score(r.split(), said[name].split(), wordnet=NoSynonyms()) for r in REFERENCES[name]])
+        for name in REFERENCES
+    ]
+    assert rows[0]["scores"]["meteor_nltk"][0] == pytest.approx(np.mean(each))
+    assert 0.2 < np.mean(each) < 1
+    assert "meteor_nltk" in pd.read_csv(tmp_path / "out" / "captions.csv")
+
+
 def test_a_coca_captions_the_images_of_an_area(tmp_path: Path) -> None:
     area, model = corpus(tmp_path / "corpus"), checkpoint(tmp_path / "coca")
     settings = {"data": area.path, "model": str(model), "scorer": str(model)}

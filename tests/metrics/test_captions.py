@@ -20,6 +20,7 @@ from chorograph.metrics.captions import (
     clip_score,
     distinct,
     meteor,
+    meteor_nltk,
     rouge_l,
     self_bleu,
     tokenize,
@@ -170,6 +171,31 @@ def test_meteor_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(MissingExtraError, match="Java"):
         meteor(words("a"), [words("a")])
+
+
+class NoSynonyms:
+    """A WordNet in which a word means the same as itself alone."""
+
+    def synsets(self, word: str) -> list[str]:
+        return []
+
+
+def test_meteor_of_nltk_is_the_example_of_its_documentation() -> None:
+    """0.6944 stands in the docstring of nltk's function; the same sentence has 1 less a penalty for its one chunk."""
+    pytest.importorskip("nltk", reason="nltk is not installed")
+    said = "It is a guide to action which ensures that the military always obeys the commands of the party"
+    wanted = "It is a guide to action that ensures that the military will forever heed Party commands"
+    scores = meteor_nltk([said, said], [[wanted], [wanted, said]], NoSynonyms())
+    assert scores[0] == pytest.approx(0.6944, abs=5e-5)
+    same = 1 - 0.5 * (1 / len(said.split())) ** 3
+    assert scores[1] == pytest.approx((scores[0] + same) / 2)
+
+
+def test_meteor_of_nltk_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nltk = pytest.importorskip("nltk", reason="nltk is not installed")
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    with pytest.raises(MissingExtraError, match="WordNet"):
+        meteor_nltk(["a"], [["a"]])
 
 
 # Properties.

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,14 @@ def _pair(name: str) -> Callable[[World, Path], Made]:
         return objective, Batches(pairs, 6, 0, world, held), SETTINGS
 
     return make
+
+
+def _norms(world: World, folder: Path) -> Made:
+    """A tower with a batch norm, which sees the rows of all processes."""
+    objective, source, settings = _pair("clip")(world, folder)
+    tower = objective.loaded.model.visual
+    tower.conv1 = torch.nn.Sequential(tower.conv1, torch.nn.BatchNorm2d(tower.conv1.out_channels))
+    return objective, source, replace(settings, sync_batchnorm=True)
 
 
 def _graph() -> Graph:
@@ -187,6 +196,7 @@ def _diffusion(large: bool) -> Callable[[World, Path], Made]:
 
 OBJECTIVES: dict[str, Callable[[World, Path], Made]] = {
     **{name: _pair(name) for name in PAIRINGS},
+    "clip, batch norms": _norms,
     "views": _views,
     "knowcl": _knowcl(False),
     "knowcl on pixels": _knowcl(True),

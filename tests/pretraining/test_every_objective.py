@@ -24,7 +24,7 @@ from chorograph.pretraining.objectives.registry import OBJECTIVES as NAMES
 
 _HERE = Path(__file__).parent
 _SCRIPT = _HERE / "every_objective.py"
-NUMBER = 12
+NUMBER = 13
 
 
 def _started(*command: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from chorograph.area.folder import Area
 from chorograph.ground.errors import InputError
 from chorograph.ground.settings import configure
-from chorograph.ground.stage import Ledger
+from chorograph.ground.stage import Ledger, silent
 from chorograph.models.checkpoint import load_checkpoint
 from chorograph.models.coca import towers as coca
 from chorograph.pretraining.config import PretrainConfig
@@ -22,6 +22,7 @@ from chorograph.pretraining.feeds.pairs import InMemory, OnDisk, Pairs
 from chorograph.pretraining.loop.optimiser import rate_factor
 from chorograph.pretraining.loop.world import World
 from chorograph.pretraining.run import PretrainResult, pretrain
+from chorograph.verbs.pretrain import run as command
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +84,9 @@ def test_a_teacher_half_precision_and_an_average(colours: Area, tmp_path: Path) 
 def test_made_up_pairs_measure_speed(tmp_path: Path) -> None:
     result = _run(Path("synthetic:20"), tmp_path / "out", objective="coca", model="coca-small")
     assert result.last["images_per_s"] > 0
+    asked = {"area": "synthetic:20", "out": tmp_path / "by-command", "objective": "clip", "model": "clip-small"}
+    command(configure(PretrainConfig, {**asked, "epochs": 1, "batch_size": 8, "device": "cpu"}), silent)
+    assert (tmp_path / "by-command" / "manifest.json").is_file()
     with pytest.raises(InputError, match="number of made-up pairs"):
         _run(Path("synthetic:many"), tmp_path / "other")
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from importlib.util import find_spec
 from math import log
 from shutil import which
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -212,6 +213,38 @@ def meteor(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]])
     except (OSError, ValueError) as error:
         raise MissingExtraError(f"METEOR's Java program gave no score: {error}") from error
     return float(score)
+
+
+def meteor_nltk(candidates: Sequence[str], references: Sequence[Sequence[str]], wordnet: Any = None) -> Vector:
+    """Return METEOR (Banerjee, Lavie 2005) of each image (n,) by nltk, as Zhang et al. 2024 measure captions.
+
+    Lower-cased words between spaces, one reference at a time, the mean over an image's references. `wordnet` tells what
+    words mean the same; by default nltk's, which lies where nltk looks for its data (`check_meteor_nltk`).
+    """
+    _check([text.split() for text in candidates], [[text.split() for text in group] for group in references])
+    if wordnet is None:
+        check_meteor_nltk()
+        from nltk.corpus import wordnet
+    from nltk.translate.meteor_score import single_meteor_score
+
+    def one(reference: str, candidate: str) -> float:
+        score: float = single_meteor_score(reference.split(), candidate.split(), wordnet=wordnet)
+        return score
+
+    rows = zip(candidates, references, strict=True)
+    return np.array([np.mean([one(reference, said) for reference in group]) for said, group in rows])
+
+
+def check_meteor_nltk() -> None:
+    """Raise `MissingExtraError`, saying what is missing, unless `meteor_nltk` can be had here; downloads nothing."""
+    if find_spec("nltk") is None:
+        raise MissingExtraError("METEOR as published needs: pip install nltk && python -m nltk.downloader wordnet")
+    from nltk.corpus import wordnet
+
+    try:
+        wordnet.ensure_loaded()
+    except LookupError as error:
+        raise MissingExtraError("METEOR as published needs WordNet: python -m nltk.downloader wordnet") from error
 
 
 def check_meteor() -> None:

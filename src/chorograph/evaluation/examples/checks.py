@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chorograph.area.images import read_encoded
 from chorograph.ground.errors import InputError
 from chorograph.models.encoders.protocols import ImageEncoder
 from chorograph.models.encoders.registry import parts_of
@@ -20,6 +22,31 @@ _SAME = 1e-3
 _BLACK = 0.02
 #: Grey levels of 255: photographs have brighter places, however dark the scene.
 _DARK = 30
+#: How the press names what an algorithm made (IPTC, digital source type), as `generate` writes it into its pictures.
+_MADE = b"trainedAlgorithmicMedia"
+#: Where metadata stand in a file: before the pixels.
+_HEAD = 2**16
+
+
+def photograph(place: Path) -> bytes:
+    """Return the bytes of an image that a model may be judged on.
+
+    Raises `InputError` for one whose metadata say that it is generated, `ImageError` for one that is not there.
+    """
+    data = read_encoded(place)
+    _refuse_made(data[:_HEAD], place)
+    return data
+
+
+def check_photograph(file: Path) -> None:
+    """Raise `InputError` for a file of an image, however large, whose metadata say that it is generated."""
+    with file.open("rb") as opened:
+        _refuse_made(opened.read(_HEAD), file)
+
+
+def _refuse_made(head: bytes, place: Path) -> None:
+    if _MADE in head:
+        raise InputError(f"{place} is a generated image, as its metadata say; a model is not judged on those")
 
 
 def check_encoder(encoder: ImageEncoder, images: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:

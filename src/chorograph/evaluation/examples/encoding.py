@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chorograph.area.images import perceptual_hash, read_encoded, read_rgb
-from chorograph.evaluation.examples.checks import check_encoder, check_pixels
+from chorograph.area.images import perceptual_hash, read_rgb
+from chorograph.evaluation.examples.checks import check_encoder, check_pixels, photograph
 from chorograph.evaluation.examples.layouts import Example
 from chorograph.evaluation.examples.seen import Hashed
 from chorograph.ground.errors import ImageError, InputError
@@ -136,7 +136,7 @@ def _read(examples: Sequence[Example]) -> list[_Read | ImageError]:
     read: list[_Read | ImageError] = []
     for example in examples:
         try:
-            data = read_encoded(example.file)
+            data = photograph(example.file)
             pixels = read_rgb(data)
             read.append(_Read(example, pixels, sha256_bytes(data), perceptual_hash(pixels)))
         except (ImageError, OSError) as error:

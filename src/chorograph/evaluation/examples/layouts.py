@@ -100,6 +100,12 @@ def of_role(examples: Sequence[Example], role: str) -> list[Example]:
 _GENERATED = "generated"
 
 
+def refuse_generated(area: Area) -> None:
+    """Raise `InputError` for an area with images that a model made."""
+    if (area.images["source"] == _GENERATED).any():
+        raise InputError(f"{area.path} holds generated images (source: {_GENERATED}); a model is not judged on those")
+
+
 def _refuse_generated(data: Path) -> None:
     if (data / "pictures.json").is_file():
         raise InputError(f"{data} holds generated images (pictures.json); a model is not judged on those")
@@ -137,9 +143,8 @@ def _read_folder(data: Path, ledger: Ledger) -> list[Example]:
 
 
 def _read_area(area: Area, split: str | None, ledger: Ledger) -> list[Example]:
+    refuse_generated(area)
     images = area.images
-    if (images["source"] == _GENERATED).any():
-        raise InputError(f"{area.path} holds generated images (source: {_GENERATED}); a model is not judged on those")
     ledger.drop("image known but not held", int(images["uri"].isna().sum()))
     images = images[images["uri"].notna()]
     captions = area.captions.sort_values(["image_id", "rank", "caption_id"]).groupby("image_id")["caption"].agg(tuple)

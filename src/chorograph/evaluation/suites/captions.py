@@ -15,7 +15,8 @@ import pandas as pd
 
 from chorograph.area.folder import Area
 from chorograph.area.images import read_rgb
-from chorograph.evaluation.examples.layouts import Example, of_role, read_captioned
+from chorograph.evaluation.examples.checks import photograph
+from chorograph.evaluation.examples.layouts import Example, of_role, read_captioned, refuse_generated
 from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import read_json
@@ -71,6 +72,7 @@ def read_references(data: Path, ledger: Ledger, *, split: str | None, role: str)
     if not (data / "area.toml").is_file():
         return {one.key: list(one.captions) for one in of_role(read_captioned(data, ledger), role)}
     area = Area.open(data)
+    refuse_generated(area)
     images = area.images
     if split is not None:
         table = area.split(split)
@@ -159,7 +161,7 @@ def clip_scores(
         raise InputError(f"CLIPScore needs every image, and {absent[0]!r} is not held ({len(absent)} in all)")
     scores = []
     for start in range(0, len(judged.image_ids), _READ):
-        images = [read_rgb(files[image_id]) for image_id in judged.image_ids[start : start + _READ]]
+        images = [read_rgb(photograph(files[image_id])) for image_id in judged.image_ids[start : start + _READ]]
         texts = [_CLIP_PROMPT + text for text in judged.candidates[start : start + _READ]]
         scores.append(metrics.clip_score(scorer.encode(images), scorer.encode_texts(texts)))
         progress("CLIPScore", start + len(images), len(judged.image_ids))

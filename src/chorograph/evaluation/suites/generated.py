@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from chorograph.area.images import read_rgb
+from chorograph.evaluation.examples.checks import check_photograph
 from chorograph.ground.errors import InputError, MissingExtraError
 from chorograph.ground.files import read_json
 from chorograph.models.encoders.protocols import ImageEncoder
@@ -34,12 +35,12 @@ def read_pictures(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def real_pictures(folder: Path) -> list[Path]:
-    """Return the images below a folder; `InputError` for one that holds none, or generated ones."""
-    if (folder / "pictures.json").is_file():
-        raise InputError(f"{folder} holds generated images itself; give a folder of real ones")
+    """Return the images below a folder; `InputError` for one that holds none, and for an image that is generated."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _KINDS)
     if not found:
         raise InputError(f"{folder} holds no images")
+    for path in found:
+        check_photograph(path)
     return found
 
 

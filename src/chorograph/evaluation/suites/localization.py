@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chorograph.evaluation.accounting import Rows, account_of
-from chorograph.evaluation.examples.checks import check_encoder, check_pixels
+from chorograph.evaluation.examples.checks import check_encoder, check_photograph, check_pixels
 from chorograph.evaluation.examples.seen import Hashed, Seen, hash_files
 from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import InputError
@@ -170,6 +170,7 @@ def _sample(record: Any, number: int, path: Path, images: Path) -> Sample:
     image = within(images, name)
     if not image.is_file():
         raise InputError(f"{where} names the image {name}, which is not in {images}")
+    check_photograph(image)
     return Sample(number, image, sentence, regions)
 
 

@@ -18,6 +18,7 @@ from chorograph.evaluation.suites.captions import Judged
 from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Ledger, Progress
+from chorograph.metrics.captions import meteor_nltk
 from chorograph.metrics.regression import Estimate
 from chorograph.models.encoders.registry import load_encoder, load_image_text_encoder
 
@@ -73,11 +74,14 @@ def judge_model(
 
 
 def score_captions(
-    judgement: Judgement, seed: int, ledger: Ledger, *, with_meteor: bool
+    judgement: Judgement, seed: int, ledger: Ledger, *, with_meteor: bool, with_nltk: bool = False
 ) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
     """Return what `scores.json` holds, a row an image, and the table of scores with 95 % intervals."""
     judged, known = judgement.judged, judgement.account
-    scores = captions.score_corpus(judged, judgement.image_scores, seed)
+    of_images = dict(judgement.image_scores)
+    if with_nltk:
+        of_images["meteor_nltk"] = meteor_nltk(judged.candidates, judged.references)
+    scores = captions.score_corpus(judged, of_images, seed)
     if with_meteor:
         scores["meteor"] = captions.meteor(judged)
     rows = [{"name": "the captions", "kind": "model", "scores": _plain(scores)}]
@@ -96,7 +100,7 @@ def score_captions(
     }
     lines = [[name, f"{score.value:.4f}", interval(score, 1)] for name, score in scores.items()]
     table = {"columns": ["score", "value", "95 % interval"], "rows": lines}
-    return result, captions.score_images(judged).assign(**judgement.image_scores), table
+    return result, captions.score_images(judged).assign(**of_images), table
 
 
 def _load_captioner(name: str, device: str) -> OpenClipEncoder:

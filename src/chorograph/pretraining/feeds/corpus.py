@@ -54,11 +54,11 @@ class Corpus:
     @classmethod
     def open(cls, place: Area | Path, ledger: Ledger, weight: float = 1.0) -> Corpus:
         """Open an area, or the shards that a path or pattern stands for; what these hold in vain is counted."""
-        if not isinstance(place, Area) and str(place).startswith(MADE_UP):
-            number = str(place).removeprefix(MADE_UP)
+        if isinstance(place, Path) and is_made_up(place):
+            number = place.name.removeprefix(MADE_UP)
             if not number.isdigit() or int(number) < 2:
-                raise InputError(f"{place}: give the number of made-up pairs, {MADE_UP}1000")
-            return cls(None, None, str(place), f"{number} made-up pairs", True, (), int(number), weight)
+                raise InputError(f"{place.name}: give the number of made-up pairs, {MADE_UP}1000")
+            return cls(None, None, place.name, f"{number} made-up pairs", True, (), int(number), weight)
         if isinstance(place, Path) and is_shards(place):
             shards = open_pairs([place], ledger.drop)
             return cls(None, shards, place.name, f"{len(shards.paths)} shards of {place.name}", False, (), 0, weight)
@@ -88,6 +88,11 @@ class Corpus:
             return []
         images = self.area.images
         return images.loc[images["image_id"].isin(pairs.image_ids) & images["sha256"].notna(), "sha256"].tolist()
+
+
+def is_made_up(place: Path) -> bool:
+    """Return whether a place stands for made-up pairs; settings make paths absolute, so its name alone tells."""
+    return place.name.startswith(MADE_UP) and not place.exists()
 
 
 def parse_place(text: str) -> tuple[Path, float]:

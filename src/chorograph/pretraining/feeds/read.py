@@ -14,7 +14,7 @@ from chorograph.area.folder import Area, Source
 from chorograph.ground.stage import Ledger, Progress
 from chorograph.models.preprocessing import Preprocessing
 from chorograph.pretraining.config import PretrainConfig, is_shards
-from chorograph.pretraining.feeds.corpus import MADE_UP, Corpus, join, parse_place
+from chorograph.pretraining.feeds.corpus import Corpus, is_made_up, join, parse_place
 from chorograph.pretraining.feeds.feed import Draw
 from chorograph.pretraining.feeds.pairs import Pairs
 from chorograph.shards.pairs import expand_shards
@@ -96,7 +96,7 @@ def pair_inputs(config: PretrainConfig) -> list[Path]:
     inputs = [] if config.init is None else [config.init]
     places = [config.area, *(place for place, _ in map(parse_place, config.also))]
     for place in [*places, *([] if config.val is None else [config.val])]:
-        if str(place).startswith(MADE_UP):
+        if is_made_up(place):
             continue
         if is_shards(place):
             inputs += expand_shards([place])

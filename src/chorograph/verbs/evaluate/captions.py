@@ -25,6 +25,9 @@ class Settings(PartSettings, EvaluateSettings):
     candidates: Path | None = setting(None, help="captions written elsewhere, one an image: JSON or CSV")
     scorer: str | None = setting(None, help="model of CLIPScore; published ones use open_clip:ViT-B-32/openai")
     meteor: bool = setting(False, help="METEOR too; it needs Java and the package pycocoevalcap")
+    meteor_nltk: bool = setting(
+        False, help="METEOR as RS5M's authors measure it, one reference at a time; it needs nltk and its WordNet"
+    )
     max_length: int | None = setting(
         None, help="most tokens of a written caption; default: the model's", within=at_least(1)
     )
@@ -53,7 +56,7 @@ def inputs(settings: Settings) -> list[Path]:
 
 def run(settings: Settings, progress: Progress) -> Outcome:
     """Judge the captions, and write `scores.json` and `captions.csv`."""
-    from chorograph.metrics.captions import check_meteor
+    from chorograph.metrics.captions import check_meteor, check_meteor_nltk
 
     if (settings.model is None) == (settings.candidates is None):
         raise SettingError("options: say whose captions are judged: --model, or --candidates (one of them)")
@@ -61,6 +64,8 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         raise InputError(f"{settings.data} is no area, so it has no split {settings.split!r}; leave --split away")
     if settings.meteor:
         check_meteor()
+    if settings.meteor_nltk:
+        check_meteor_nltk()
 
     def work(ledger: Ledger) -> None:
         from chorograph.evaluation.suites.written import judge_file, judge_model, score_captions
@@ -77,7 +82,9 @@ def run(settings: Settings, progress: Progress) -> Outcome:
                                     seen_files=settings.seen, skip_bad=settings.skip_bad)  # fmt: skip
         else:
             judgement = judge_file(Path(str(settings.candidates)), settings.data, ledger, progress, **shared)
-        result, images, table = score_captions(judgement, settings.seed, ledger, with_meteor=settings.meteor)
+        result, images, table = score_captions(
+            judgement, settings.seed, ledger, with_meteor=settings.meteor, with_nltk=settings.meteor_nltk
+        )
         with atomic_path(settings.out / "captions.csv") as temporary:
             images.to_csv(temporary, index=False)
         ledger.outputs.append(settings.out / "captions.csv")
