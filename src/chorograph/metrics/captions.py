@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from math import log
 from shutil import which
@@ -224,7 +225,7 @@ def meteor_nltk(candidates: Sequence[str], references: Sequence[Sequence[str]], 
     _check([text.split() for text in candidates], [[text.split() for text in group] for group in references])
     if wordnet is None:
         check_meteor_nltk()
-        from nltk.corpus import wordnet
+        wordnet = import_module("nltk.corpus").wordnet
     from nltk.translate.meteor_score import single_meteor_score
 
     def one(reference: str, candidate: str) -> float:
