@@ -82,11 +82,15 @@ class LoopSettings:
     resume: str = setting(
         "latest", help="latest: go on from the last state beside OUT; never: begin anew; or the path of a state"
     )
-    tensorboard: Path | None = setting(None, help="folder for a TensorBoard log of each epoch")
+    tensorboard: Path | None = setting(None, help="folder for a TensorBoard log of epochs, and of every so many steps")
+    log_every: int = setting(
+        100, help="steps between those that TensorBoard is told: losses, gradient norm, rate, rows a second",
+        within=at_least(1),
+    )  # fmt: skip
 
 
 #: Settings that a killed run may be gone on with changed: they decide where and how fast, not what.
-FREE = {"area", "out", "device", "workers", "checkpoint_every", "resume", "tensorboard", "save_every"}
+FREE = {"area", "out", "device", "workers", "checkpoint_every", "resume", "tensorboard", "log_every", "save_every"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""`pretrain-views`: towers on tiles and the street views around them."""
+"""`pretrain-views`, the old name of `pretrain --objective views`: towers on tiles and the street views around them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ def run(settings: Settings, progress: Progress) -> Outcome:
 
     manifest = settings.out / "manifest.json"
     return train_stage(
-        "pretrain-views", settings, manifest, inputs(settings), lambda *told: train_views(settings, *told), progress
-    )
+        "pretrain-views", settings, manifest, inputs(settings), lambda *told: train_views(settings, *told), progress,
+        objective="views",
+    )  # fmt: skip
 
 
 VERB = Verb(
     "pretrain-views",
-    "Train on tiles and the street views around them, fused into one vector a tile (UrbanVLP).",
+    "Old name of `pretrain --objective views`: tiles and their street views, one vector a tile (UrbanVLP).",
     Settings,
     run,
     ("area",),

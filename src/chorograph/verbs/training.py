@@ -18,13 +18,19 @@ def train_stage(
     inputs: list[Path],
     train: Callable[[Ledger, Progress], list[Path]],
     progress: Progress,
+    *,
+    objective: str | None = None,
 ) -> Outcome:
     """Run `train`, which returns the files it wrote, as a stage; under `torchrun` in every process.
 
-    The first process keeps the manifest and tells the others whether there is anything to do.
+    The first process keeps the manifest and tells the others whether there is anything to do. `objective` is given
+    where `name` is an old name: that of `pretrain --objective`, which is told.
     """
 
     def work(ledger: Ledger) -> None:
+        if objective is not None:
+            now = f"`chorograph pretrain AREA --objective {objective}`"
+            ledger.warnings.append(f"`chorograph {name}` is an old name, which goes with the next release: {now}")
         ledger.outputs += train(ledger, progress)
 
     def staged(work: Callable[[Ledger], None]) -> Outcome:

@@ -26,6 +26,8 @@ from chorograph.pretraining.loop.world import World
 History = list[dict[str, Any]]
 #: Called after each epoch, with the records so far.
 OnEpoch = Callable[[History], None]
+#: Called after each step, with its number and what it came to.
+OnStep = Callable[[int, Mapping[str, float]], None]
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Loop(Generic[B]):
     world: World = field(default_factory=World)
     resume: Resume | None = None
     on_epoch: OnEpoch | None = None
+    on_step: OnStep | None = None
 
     def __post_init__(self) -> None:
         """Make ready; `InputError` where the settings do not go with the objective."""
@@ -78,6 +81,7 @@ class Loop(Generic[B]):
         self.step = Step(objective, self.module, self.world, precision, self.scaler)
         self.steps = self.source.an_epoch * settings.epochs
         self.state = State()
+        self.losses: dict[str, float] = {}
 
     def run(self) -> State:
         """Train to the end, from the start or where a killed run left off; the modules are changed in place.
@@ -96,6 +100,8 @@ class Loop(Generic[B]):
                 self.learn(batch)
                 self.state.seconds = time.perf_counter() - began
                 rate = self.state.rows / max(self.state.seconds, 1e-9)
+                if self.on_step is not None:
+                    self.on_step(self.state.step, {**self.losses, f"{self.objective.rows}_per_s": rate})
                 self.progress(
                     f"{self.objective.what} | {rate:,.0f} {self.objective.rows}/s", self.state.step, self.steps
                 )
@@ -125,6 +131,7 @@ class Loop(Generic[B]):
             )
         self._move(losses)
         self.objective.clamp()
+        self.losses = {**losses, "lr": self.optimiser.param_groups[0]["lr"]}
         for name, value in losses.items():
             state.sums[name] = state.sums.get(name, 0.0) + value * sum(sizes)
         if place[0] == 0:  # what cannot be read is met again in every epoch, and counted once

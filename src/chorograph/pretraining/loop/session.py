@@ -43,7 +43,9 @@ class Session:
             asked = {name: value for name, value in plain(settings).items() if name not in FREE}
             asked |= {"objective": objective.name, "data": data}
             resume = Resume(self.states, Interval.parse(settings.checkpoint_every), asked, settings.resume)
-        board = Board(settings.tensorboard) if settings.tensorboard is not None and self.world.first else None
+        board = None
+        if settings.tensorboard is not None and self.world.first:
+            board = Board(settings.tensorboard, settings.log_every)
 
         def on_epoch(history: History) -> None:
             if board is not None:
@@ -51,7 +53,8 @@ class Session:
             if self.on_epoch is not None:
                 self.on_epoch(history)
 
-        loop = Loop(objective, source, settings, lr, self.progress, self.world, resume, on_epoch)
+        on_step = None if board is None else board.write_step
+        loop = Loop(objective, source, settings, lr, self.progress, self.world, resume, on_epoch, on_step)
         state = loop.run()
         self.progress(f"{objective.what} (done)", loop.steps, loop.steps)
         return replace(state, dropped=together(self.world, state.dropped))

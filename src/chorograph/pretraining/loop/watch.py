@@ -46,7 +46,7 @@ def _distinct(captions: list[str]) -> float:
 class Board:
     """A TensorBoard log; `MissingExtraError` where it is not installed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, every: int = 1) -> None:
         try:
             import tensorboard  # noqa: F401  # what torch's writer stands on
             from torch.utils.tensorboard import SummaryWriter
@@ -55,10 +55,19 @@ class Board:
                 "tensorboard is not installed; pip install 'chorograph[tensorboard]', or leave --tensorboard away"
             ) from error
         self._writer: Any = SummaryWriter(str(folder))
+        self._every = every
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Write the numbers of an epoch's record."""
-        for name, value in record.items():
+        self._add({name.replace("_", "/", 1): value for name, value in record.items()}, record["epoch"])
+
+    def write_step(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Write the numbers of a step, where it is its turn."""
+        if step % self._every == 0:
+            self._add({f"step/{name}": value for name, value in numbers.items()}, step)
+
+    def _add(self, numbers: Mapping[str, Any], at: int) -> None:
+        for name, value in numbers.items():
             if isinstance(value, float):
-                self._writer.add_scalar(name.replace("_", "/", 1), value, record["epoch"])
+                self._writer.add_scalar(name, value, at)
         self._writer.flush()

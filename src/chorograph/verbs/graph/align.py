@@ -1,4 +1,4 @@
-"""`graph align`: an image tower against the knowledge graph."""
+"""`graph align`, the old name of `pretrain --objective knowcl`: an image tower against the knowledge graph."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ def run(settings: Settings, progress: Progress) -> Outcome:
 
     manifest = settings.out / "manifest.json"
     return train_stage(
-        "graph align", settings, manifest, inputs(settings), lambda *told: train_alignment(settings, *told), progress
-    )
+        "graph align", settings, manifest, inputs(settings), lambda *told: train_alignment(settings, *told), progress,
+        objective="knowcl",
+    )  # fmt: skip
 
 
 VERB = Verb(
     "graph align",
-    "Train an image tower against the graph by contrast (KnowCL).",
+    "Old name of `pretrain --objective knowcl`: an image tower against the graph by contrast (KnowCL).",
     Settings,
     run,
     ("area",),

@@ -1,4 +1,4 @@
-"""`graph embed`: vectors of regions from the graph."""
+"""`graph embed`: vectors of regions from the graph; an old name of two objectives, and PyKEEN's models beside."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ def run(settings: Settings, progress: Progress) -> Outcome:
 
     manifest = Area.open(settings.area).embeddings_path(name_of(settings)).with_suffix(".manifest.json")
     return train_stage(
-        "graph embed", settings, manifest, inputs(settings), lambda *told: train_graph(settings, *told), progress
-    )
+        "graph embed", settings, manifest, inputs(settings), lambda *told: train_graph(settings, *told), progress,
+        objective={"TuckER": "tucker", "CompGCN": "compgcn"}.get(settings.model),
+    )  # fmt: skip
 
 
 VERB = Verb(
     "graph embed",
-    "Learn vectors of regions from the graph, with link-prediction scores on held-out facts.",
+    "Vectors of regions from the graph, scored on held-out facts: PyKEEN's models; old name of two objectives.",
     Settings,
     run,
     ("area",),
