@@ -209,6 +209,7 @@ def test_tokens_stay_in_the_environment(
         ("provider:MapBox", "needs a token.*--token-env"),
         ("xyz:https://tiles.example.org/{z}/{x}.png", r"\{z\}, \{x\} and \{y\}"),
         ("xyz:https://tiles.example.org/{Time}/{z}/{x}/{y}.png", "write its value"),
+        ("panoramax:https://example.org", "chorograph area add streetviews"),
         ("xyz:ftp://tiles.example.org/{z}/{x}/{y}.png", "begins with http"),
     ],
 )
@@ -229,7 +230,7 @@ def test_templates() -> None:
     wmts = "https://example.org/wmts/{TileMatrix}/{TileRow}/{TileCol}.png"
     assert checked_template(wmts) == "https://example.org/wmts/{z}/{y}/{x}.png"
     assert quadkey(3, 3, 5) == "213"  # the worked example of Bing's documentation
-    assert {"xyz", "tms", "wmts", "provider", "cog", "stac"} <= set(SOURCES.names())
+    assert {"xyz", "tms", "wmts", "provider", "cog", "stac", "panoramax", "mapillary"} <= set(SOURCES.names())
 
 
 _CAPABILITIES = """<Capabilities xmlns="http://www.opengis.net/wmts/1.0" xmlns:ows="http://www.opengis.net/ows/1.1"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import pandas as pd
 
 from chorograph.acquisition.sources.journal import Row
 from chorograph.acquisition.sources.keeping import PLACEHOLDER
-from chorograph.acquisition.sources.windows import Wanted, outlines
 from chorograph.ground.files import atomic_path, slug
 from chorograph.ground.stage import Ledger
 
@@ -27,22 +26,29 @@ def coverage_path(area: Area, name: str) -> Path:
     return area.path / "coverage" / f"{slug(name)}.parquet"
 
 
-def write_coverage(path: Path, wanted: Wanted, rows: Sequence[Row], regions: gpd.GeoDataFrame, ledger: Ledger) -> None:
-    """Write a row a window (GeoParquet, which QGIS opens), and tell what is missing.
+def write_coverage(
+    path: Path,
+    frame: pd.DataFrame,
+    shapes: Sequence[Any],
+    rows: Sequence[Row],
+    regions: gpd.GeoDataFrame,
+    ledger: Ledger,
+) -> None:
+    """Write a row a window or place (GeoParquet, which QGIS opens), and tell what is missing.
 
-    Columns: image_id, region_id, status (held, placeholder, missing), reason?, nodata?, cloud? (shares of the picture,
-    from 0 to 1), sha256?, url?, geometry. Counted: windows wanted, held, and missing by reason; regions without any.
+    Columns: those of `frame` (image_id, region_id, …), status (held, placeholder, missing), reason?, nodata?, cloud?
+    (shares of the picture, from 0 to 1), sha256?, url?, geometry (EPSG:4326). Counted: pictures wanted, held, and
+    missing by reason; regions without any.
     """
     status = ["held" if row.uri else PLACEHOLDER if row.reason == PLACEHOLDER else "missing" for row in rows]
     columns = {name: [getattr(row, name) for row in rows] for name in ("reason", "nodata", "cloud", "sha256", "url")}
-    frame = wanted.frame.assign(status=status, **columns)
-    frame[["nodata", "cloud"]] = frame[["nodata", "cloud"]].astype("float64")
-    frame = gpd.GeoDataFrame(frame, geometry=list(outlines(wanted.windows)), crs=4326)
+    table = frame.assign(status=status, **columns)
+    table[["nodata", "cloud"]] = table[["nodata", "cloud"]].astype("float64")
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        frame.to_parquet(temporary)
+        gpd.GeoDataFrame(table, geometry=list(shapes), crs=4326).to_parquet(temporary)
     ledger.outputs.append(path)
-    _tell(frame, path, regions, ledger)
+    _tell(table, path, regions, ledger)
 
 
 def _tell(frame: pd.DataFrame, path: Path, regions: gpd.GeoDataFrame, ledger: Ledger) -> None:

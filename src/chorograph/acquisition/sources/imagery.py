@@ -16,7 +16,7 @@ from chorograph.acquisition.sources.keeping import Keeper, held_before, keep_all
 from chorograph.acquisition.sources.placeholders import drop_placeholders, known_placeholders
 from chorograph.acquisition.sources.source import Imagery, Take, open_source
 from chorograph.acquisition.sources.source_settings import FetchSettings
-from chorograph.acquisition.sources.windows import Wanted, rectangles_of, squares_of, tiles_of
+from chorograph.acquisition.sources.windows import Wanted, outlines, rectangles_of, squares_of, tiles_of
 from chorograph.area.folder import Area, Source
 from chorograph.area.growing import add_rows, add_source
 from chorograph.ground.errors import InputError, SettingError
@@ -68,7 +68,8 @@ def add_source_imagery(
         about = about_of(source.about, asked)
         add_rows(area, "images", image_rows(wanted.frame, rows, about, "satellite"), ledger, replace=replace)
         add_source(area, about)
-        write_coverage(coverage_path(area, name), wanted, rows, area.regions, ledger)
+        shapes = outlines(windows)
+        write_coverage(coverage_path(area, name), wanted.frame, list(shapes), rows, area.regions, ledger)
 
 
 def wanted_windows(regions: gpd.GeoDataFrame, asked: SourceImagery) -> Wanted:
@@ -100,7 +101,7 @@ def about_of(about: Source, said: Provenance) -> Source:
     return Source(name, licence, about.attribution, about.url)
 
 
-def identity(asked: SourceImagery, address: str) -> str:
+def identity(asked: FetchSettings, address: str) -> str:
     """Return what makes pictures what they are, as text: all that is asked but how politely it is fetched."""
     polite = {field.name for field in fields(FetchSettings)} - {"dates"}
     said = {name: value for name, value in plain(asked).items() if name not in (*polite, "area", "from_", "replace")}

@@ -88,6 +88,14 @@ SOURCES.add(
 )
 SOURCES.add("stac", f"{_HERE}.mosaics.stac:STAC", "scenes of a STAC API or static catalogue, the least clouds on top")
 
+SOURCES.add("panoramax", f"{_HERE}.street.panoramax:PANORAMAX", "street views of a Panoramax, each with its licence")
+SOURCES.add(
+    "mapillary",
+    f"{_HERE}.street.mapillary:MAPILLARY",
+    "street views of Mapillary, with your token",
+    licence="CC-BY-SA-4.0",
+)
+
 
 def is_source(text: str) -> bool:
     """Whether a text names a source and its address (`xyz:…`), and no file."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chorograph.acquisition.own.own_settings import ImagerySettings, Provenance
+from chorograph.acquisition.own.own_settings import ImagerySettings, Provenance, StreetSettings
 from chorograph.ground.settings import above, at_least, between, setting
 
 if TYPE_CHECKING:
@@ -84,3 +84,8 @@ class ServiceSettings(FetchSettings):
 @dataclass(frozen=True, kw_only=True)
 class SourceImagery(ServiceSettings, ImagerySettings, Provenance):
     """What can be asked of a source of satellite imagery."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceViews(FetchSettings, StreetSettings, Provenance):
+    """What can be asked of a source of street views."""

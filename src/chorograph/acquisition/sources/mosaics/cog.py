@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
+from chorograph.acquisition.sources.documents import is_url
 from chorograph.acquisition.sources.mosaics.picturing import png, read_all, scaling_of
-from chorograph.acquisition.sources.mosaics.reading import RasterError, Rasters, in_threads, is_url, open_rasters
+from chorograph.acquisition.sources.mosaics.reading import RasterError, Rasters, in_threads, open_rasters
 from chorograph.acquisition.sources.secrets import check_no_secret, with_secrets
 from chorograph.acquisition.sources.source import Picture, SourceKind, Take
 from chorograph.acquisition.sources.windows import Window, degrees_bounds

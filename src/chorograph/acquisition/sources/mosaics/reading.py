@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorograph.acquisition.own.imagery.warping import warp_onto
+from chorograph.acquisition.sources.documents import is_url
 from chorograph.area.raster_files import open_raster
 from chorograph.ground.errors import InputError
 
@@ -159,11 +160,6 @@ def _taken(waiting: dict[Future[Any], int], take: Callable[[int, Any], None]) ->
     done, _ = wait(waiting, return_when=FIRST_COMPLETED)
     for future in done:
         take(waiting.pop(future), future.result())
-
-
-def is_url(address: str) -> bool:
-    """Whether an address is one of the web."""
-    return address.startswith(("http://", "https://"))
 
 
 @dataclass

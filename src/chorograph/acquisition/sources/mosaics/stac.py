@@ -17,15 +17,15 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from chorograph.acquisition.sources.documents import MOST_DOCUMENTS, documents, is_url, pages
 from chorograph.acquisition.sources.mosaics.cog import LOCAL_WORKERS
 from chorograph.acquisition.sources.mosaics.picturing import png, read_all, scaling_of
-from chorograph.acquisition.sources.mosaics.reading import RasterError, Rasters, in_threads, is_url, open_rasters
-from chorograph.acquisition.sources.secrets import check_no_secret, with_secrets
+from chorograph.acquisition.sources.mosaics.reading import RasterError, Rasters, in_threads, open_rasters
+from chorograph.acquisition.sources.secrets import check_no_secret
 from chorograph.acquisition.sources.source import Picture, SourceKind, Take
 from chorograph.acquisition.sources.windows import Window, degrees_bounds
 from chorograph.area.folder import Source
 from chorograph.ground.errors import InputError, SettingError, UnknownNameError
-from chorograph.ground.files import read_json
 from chorograph.ground.settings import placed
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from chorograph.acquisition.sources.source_settings import SourceImagery
     from chorograph.ground.fetching.fetcher import FetchRules
 
-#: A catalogue of more documents, or a search of more pages, is none that one city needs.
-_MOST_DOCUMENTS = 100_000
 _PAGE = 200
 
 
@@ -185,15 +183,8 @@ def _searched(
     query |= {"datetime": _interval(asked.dates)} if asked.dates else {}
     place = next((link["href"] for link in root["links"] if link["rel"] == "search"), "search")
     url = f"{_join(address, place, folder=True)}?{urlencode(query)}"
-    for _ in range(_MOST_DOCUMENTS):
-        page = _document(url, rules)
-        yield from ((item, _self(item, url)) for item in page.get("features", ()))
-        following = [link for link in page.get("links", ()) if link.get("rel") == "next"]
-        if not following:
-            return
-        if following[0].get("method", "GET") != "GET":
-            raise InputError(f"stac:{address} goes on by POST, which is not asked here; narrow --dates or --collection")
-        url = urljoin(url, following[0]["href"])
+    for page, where in pages(url, rules, f"stac:{address}"):
+        yield from ((item, _self(item, where)) for item in page.get("features", ()))
 
 
 def _walked(
@@ -213,9 +204,9 @@ def _walked(
             places += [_join(where, href) for href in links]
         places = [place for place in dict.fromkeys(places) if place not in seen]
         seen.update(places)
-        if len(seen) > _MOST_DOCUMENTS:
-            raise InputError(f"stac:{address} has over {_MOST_DOCUMENTS:,} documents; name the collection's own file")
-        level = list(zip(_documents(places, rules), places, strict=True))
+        if len(seen) > MOST_DOCUMENTS:
+            raise InputError(f"stac:{address} has over {MOST_DOCUMENTS:,} documents; name the collection's own file")
+        level = list(zip(documents(places, rules), places, strict=True))
 
 
 def _scene(
@@ -300,30 +291,7 @@ def _join(where: str, href: str, *, folder: bool = False) -> str:
 
 
 def _document(place: str, rules: FetchRules) -> dict[str, Any]:
-    return _documents([place], rules)[0]
-
-
-def _documents(places: Sequence[str], rules: FetchRules) -> list[dict[str, Any]]:
-    """Return JSON documents, of the web or of files; `InputError` naming the first that cannot be had."""
-    from chorograph.ground.fetching.fetcher import fetch
-
-    web = [place for place in places if is_url(place)]
-    fetched = dict(zip(web, fetch([with_secrets(place) for place in web], rules), strict=True))
-    found = []
-    for place in places:
-        if place not in fetched:
-            found.append(read_json(Path(place), {str: object}))
-            continue
-        if (reason := fetched[place].reason) is not None:
-            raise InputError(f"{place} could not be had: {reason}")
-        try:
-            document = json.loads(fetched[place].data)
-        except (ValueError, RecursionError):
-            document = None
-        if not isinstance(document, dict):
-            raise InputError(f"{place} is no document of STAC")
-        found.append(document)
-    return found
+    return documents([place], rules)[0]
 
 
 def _interval(dates: str) -> str:
