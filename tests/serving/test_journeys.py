@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
+TOKEN = "a-token-for-these-tests"  # noqa: S105
 READY = "() => Boolean(window.chorographReady)"
 
 
@@ -181,3 +183,29 @@ def test_no_barrier_in_light_or_dark_wide_or_narrow(browser: Any, server: str, s
     assert not barriers(page)
     assert watched.is_well()
     page.close()
+
+
+def test_ten_pairs_are_rated_by_keyboard_and_read_back(watched: Watched, server: str) -> None:
+    page = watched.page
+    page.goto(f"{server}/areas/city/rate?token={TOKEN}")
+    page.fill("#rater", "planner 7")
+    page.press("#rater", "Enter")
+    wait(lambda: "rated 0 of" in page.inner_text("#said"))
+    for number in range(1, 11):
+        for key in "453":
+            page.keyboard.press(key)
+        wait(lambda number=number: f"rated {number} of" in page.inner_text("#said"))
+    page.keyboard.press("u")
+    wait(lambda: "rated 9 of" in page.inner_text("#said"))
+    page.keyboard.press("s")
+    wait(lambda: "skipped 1" in page.inner_text("#said"))
+    assert not barriers(page)
+    rows = [
+        line.split(",")
+        for line in httpx.get(f"{server}/ratings/export", params={"format": "csv"}).text.splitlines()
+        if ",planner 7," in line
+    ]
+    assert len(rows) == 27
+    marks = {(row[3], float(row[4])) for row in rows}
+    assert marks == {("relevance_detail", 4.0), ("hallucination", 5.0), ("fluency", 3.0)}
+    assert watched.is_well()

@@ -7,12 +7,16 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
+import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pandas as pd
 import pytest
 
@@ -190,3 +194,101 @@ def test_exports_hold_the_same_ratings(city: Path) -> None:
     told = summary(table)
     assert told["raters"] == 2
     assert told["questions"]["fluency"]["pairs_with_two_raters"] == 1
+
+
+SERVER = """
+import sys, uvicorn
+from pathlib import Path
+from chorograph.serving.api.app import Serving, create_app
+from chorograph.serving.api.guard import Access
+from chorograph.serving.catalogue.served import Catalogue
+from chorograph.serving.ratings.store import RatingStore
+from chorograph.serving.run import serve
+place, url, port, token = sys.argv[1:]
+access = Access(token)
+store = RatingStore(url)
+app = create_app(Serving(Catalogue.open([Path(place)], cache=False), access, stores={"city": store}, warm=False))
+serve(app, access, "127.0.0.1", int(port))
+"""
+
+
+class Server:
+    """The real server in a process of its own, to be killed and started again on the same port."""
+
+    def __init__(self, city: Path, url: str) -> None:
+        import socket
+
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._words = [sys.executable, "-c", SERVER, str(city), url, str(self.port), TOKEN]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._words, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            try:
+                httpx.get(f"{self.address}/health", timeout=2)
+                return
+            except httpx.HTTPError:
+                time.sleep(0.05)
+        raise AssertionError("the server did not start")
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.mark.slow
+def test_fifty_raters_and_five_kills_lose_nothing_that_was_acknowledged(city: Path, url: str) -> None:
+    server = Server(city, url)
+    before = RatingStore(url).table("city")
+    acknowledged: set[tuple[str, str, str, str, int]] = set()
+    lock, stop = threading.Lock(), threading.Event()
+
+    def rate(number: int) -> None:
+        rater = f"rater {number}"
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        with httpx.Client(base_url=server.address, headers=headers, timeout=20) as client:
+            while not stop.is_set():
+                try:
+                    asked = client.post("/ratings/next", json={"rater": rater})
+                    pair = asked.json()["pair"] if asked.status_code == 200 else None
+                    if pair is None:
+                        time.sleep(0.05)
+                        continue
+                    values = {name: 1 + (number + place) % 5 for place, name in enumerate(NAMES)}
+                    named = {"image_id": pair["image_id"], "caption_id": pair["caption_id"]}
+                    kept = client.post("/ratings", json={"rater": rater, "values": values, **named})
+                except (httpx.HTTPError, ValueError):
+                    time.sleep(0.05)
+                    continue
+                if kept.status_code == 201:
+                    with lock:
+                        acknowledged.update((*named.values(), rater, name, value) for name, value in values.items())
+
+    threads = [threading.Thread(target=rate, args=(number,)) for number in range(RATERS)]
+    for thread in threads:
+        thread.start()
+    for _ in range(KILLS):
+        seen, end = len(acknowledged), time.monotonic() + 60
+        while len(acknowledged) < seen + 60 and time.monotonic() < end:
+            time.sleep(0.02)
+        server.kill()
+        server.start()
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    server.kill()
+    columns = ["image_id", "caption_id", "rater", "question", "value"]
+    table = RatingStore(url).table("city")
+    held = set(table[columns].itertuples(index=False, name=None))
+    earlier = set(before[columns].itertuples(index=False, name=None))
+    assert len(acknowledged) >= 3 * 20 * KILLS
+    assert acknowledged <= held
+    # What was on its way when the server died may be kept without its word; never a part of a pair's answers.
+    unsaid = held - acknowledged - earlier
+    assert len(unsaid) <= 3 * RATERS * KILLS
+    assert set(Counter(row[:3] for row in held).values()) == {3}
