@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pandas as pd
@@ -29,6 +30,7 @@ from chorograph.serving.ratings.store import Pair, RatingStore
 PAIRS = [Pair(f"i{n}", f"i{n}#0") for n in range(30)]
 FULL = dict(zip(NAMES, (4, 5, 3), strict=True))
 TOKEN = "a-token-of-the-drill"  # noqa: S105
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
 RATERS, KILLS = 50, 5
 
 
@@ -57,7 +59,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     options = f"-c listen_addresses='' -k {folder} -c max_connections=200"
     subprocess.run([binaries / "pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start"], **common)  # type: ignore[call-overload]
     yield f"postgresql+psycopg://rater@/postgres?host={folder}"
-    subprocess.run([binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **common)  # type: ignore[call-overload]
+    subprocess.run([binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **{**common, "check": False})  # type: ignore[call-overload]
 
 
 def _which(name: str) -> Path | None:
@@ -199,6 +201,7 @@ def test_exports_hold_the_same_ratings(city: Path) -> None:
 SERVER = """
 import sys, uvicorn
 from pathlib import Path
+from typing import Any
 from chorograph.serving.api.app import Serving, create_app
 from chorograph.serving.api.guard import Access
 from chorograph.serving.catalogue.served import Catalogue
@@ -215,7 +218,7 @@ serve(app, access, "127.0.0.1", int(port))
 class Server:
     """The real server in a process of its own, to be killed and started again on the same port."""
 
-    def __init__(self, city: Path, url: str) -> None:
+    def __init__(self, city: Path, url: str, said: Path) -> None:
         import socket
 
         with socket.socket() as free:
@@ -223,18 +226,20 @@ class Server:
             self.port = free.getsockname()[1]
         self._words = [sys.executable, "-c", SERVER, str(city), url, str(self.port), TOKEN]
         self.address = f"http://127.0.0.1:{self.port}"
+        self._said = said
         self.start()
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self._words, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 120
-        while time.monotonic() < end:
+        with self._said.open("wb") as stream:
+            self.process = subprocess.Popen(self._words, stderr=stream)
+        end = time.monotonic() + 240
+        while time.monotonic() < end and self.process.poll() is None:
             try:
                 httpx.get(f"{self.address}/health", timeout=2)
                 return
             except httpx.HTTPError:
                 time.sleep(0.05)
-        raise AssertionError("the server did not start")
+        raise AssertionError(f"the server did not start: {self._said.read_text()}")
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -242,8 +247,8 @@ class Server:
 
 
 @pytest.mark.slow
-def test_fifty_raters_and_five_kills_lose_nothing_that_was_acknowledged(city: Path, url: str) -> None:
-    server = Server(city, url)
+def test_fifty_raters_and_five_kills_lose_nothing_that_was_acknowledged(city: Path, url: str, tmp_path: Path) -> None:
+    server = Server(city, url, tmp_path / "said")
     before = RatingStore(url).table("city")
     acknowledged: set[tuple[str, str, str, str, int]] = set()
     lock, stop = threading.Lock(), threading.Event()
@@ -292,3 +297,28 @@ def test_fifty_raters_and_five_kills_lose_nothing_that_was_acknowledged(city: Pa
     unsaid = held - acknowledged - earlier
     assert len(unsaid) <= 3 * RATERS * KILLS
     assert set(Counter(row[:3] for row in held).values()) == {3}
+
+
+def test_the_captions_of_a_corpus_without_regions_are_rated(city: Path, run_app: Any, tmp_path: Path) -> None:
+    from chorograph.serving.api.app import Serving, create_app
+    from chorograph.serving.api.guard import Access
+    from chorograph.serving.catalogue.served import Catalogue
+
+    corpus = tmp_path / "corpus"
+    shutil.copytree(city / "area", corpus, ignore=shutil.ignore_patterns("regions.parquet", "indicators.parquet"))
+    images = pd.read_parquet(corpus / "images.parquet").assign(region_id=None)
+    Area.open(corpus).write("images", images)
+    store = RatingStore(f"sqlite:///{tmp_path / 'ratings.sqlite'}")
+    catalogue = Catalogue.open([corpus], cache=False)
+    slug = next(iter(catalogue)).slug
+    app = create_app(Serving(catalogue, Access(TOKEN), stores={slug: store}))
+    with run_app(app) as address, httpx.Client(base_url=address, headers=BEARER) as client:
+        assert client.get(f"/areas/{slug}").headers["location"] == f"/areas/{slug}/rate"
+        assert 'href="/areas' not in client.get(f"/areas/{slug}/rate").text
+        pair = client.post("/ratings/next", json={"rater": "ann"}).json()["pair"]
+        assert client.get(pair["image"]).headers["content-type"] == "image/jpeg"
+        named = {"image_id": pair["image_id"], "caption_id": pair["caption_id"]}
+        assert client.post("/ratings", json={"rater": "ann", "values": FULL, **named}).status_code == 201
+        assert client.get("/collections").json()["collections"][0]["id"] == slug
+        assert client.get("/search", params={"q": "fields"}).status_code in (200, 400)
+    assert len(store.table(slug)) == 3

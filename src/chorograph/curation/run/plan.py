@@ -18,6 +18,7 @@ from chorograph.curation.steps.encoding import DetectorScore, Encode, Relevance
 from chorograph.curation.steps.fetch import Fetch
 from chorograph.curation.steps.keywords import Keywords
 from chorograph.curation.steps.quantiles import Quantiles
+from chorograph.curation.steps.ratings import Ratings
 from chorograph.curation.steps.validity import ValidImages
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.image_formats import format_of
@@ -105,7 +106,7 @@ class RepeatedRows:
         return "rows that are wholly the same are one"
 
 
-_ROW: tuple[type[Any], ...] = (Keywords, CaptionRules, Fetch, ValidImages, Encode, Relevance, DetectorScore)
+_ROW: tuple[type[Any], ...] = (Keywords, CaptionRules, Ratings, Fetch, ValidImages, Encode, Relevance, DetectorScore)
 ROW_STEPS: dict[str, type[Any]] = {step.name: step for step in _ROW}
 _TABLE: tuple[type[Any], ...] = (UrlDuplicates, ByteDuplicates, HashDuplicates, EmbeddingDuplicates, Quantiles)
 TABLE_STEPS: dict[str, type[Any]] = {step.name: step for step in _TABLE}

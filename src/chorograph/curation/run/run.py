@@ -28,6 +28,7 @@ from chorograph.curation.run.partitions import Partition
 from chorograph.curation.run.plan import Phase, Plan, RepeatedRows
 from chorograph.curation.run.queries import count_by_source, first_query, next_query, write
 from chorograph.curation.steps.keywords import Keywords
+from chorograph.curation.steps.ratings import Ratings, ratings_of
 from chorograph.ground.drafts import atomic_folder, sweep
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import read_json, write_json
@@ -316,6 +317,8 @@ def _settings(step: Any) -> dict[str, Any]:
     for name in ("model", "head"):
         if name in settings and Path(settings[name]).exists():
             settings[name] = fingerprint(Path(settings[name]))
+    if isinstance(step, Ratings):
+        settings["area"] = fingerprint(ratings_of(step.area))
     return settings
 
 

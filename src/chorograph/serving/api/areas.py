@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 from fastapi import APIRouter, Path, Query
 from PIL import Image
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from chorograph.area.images import open_image
 from chorograph.ground.errors import ImageError, InputError, UnknownNameError
@@ -49,6 +49,8 @@ def areas_router(catalogue: Catalogue, finders: dict[str, Finder], *, writable: 
 
     @router.get("/areas/{area}", summary="The map of an area", operation_id="getMap", include_in_schema=False)
     def area_page(area: AreaId) -> Response:
+        if catalogue[area].regions.empty:
+            return RedirectResponse(f"/areas/{area}/rate", status_code=303)
         return page("map.html.jinja", area=described(catalogue[area]), static=False)
 
     @router.get("/areas/{area}/names.json", summary="Ids and names of all regions", operation_id="getNames")

@@ -201,10 +201,13 @@ class Catalogue:
 
 
 def open_area(place: Path, runs: Iterable[Path] = (), *, cache: bool = True) -> ServedArea:
-    """Open one area with `runs` and the runs beside it; `AreaError` where it has no regions to show."""
+    """Open one area with `runs` and the runs beside it; `AreaError` where there is nothing to map nor to rate.
+
+    Of a corpus, an area without regions, the captions can be rated.
+    """
     area = Area.open(place)
-    if not area.has_regions or area.regions.empty:
-        raise AreaError(f"{place} holds no regions, so there is nothing to map; a corpus cannot be served")
+    if area.regions.empty and not area.has("captions"):
+        raise AreaError(f"{place} holds no regions to map and no captions to rate, so there is nothing to serve")
     regions = area.regions.reset_index(drop=True)
     found = dict.fromkeys([*(run.resolve() for run in runs), *find_runs(place)])
     layers = read_layers(area, regions["region_id"].astype(str).tolist(), list(found))

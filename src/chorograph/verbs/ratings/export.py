@@ -18,7 +18,9 @@ class Settings:
     """Settings of `chorograph ratings export`."""
 
     area: Path = setting(help="the area folder")
-    out: Path = setting(help="the file: .csv, .parquet (the area's table `ratings`), or .json (Label Studio)")
+    out: Path = setting(
+        help="the file: .csv, .parquet, or .json (Label Studio); AREA/ratings.parquet is what `curate` filters by"
+    )
     ratings: str | None = setting(None, help="URL of the database, as given to `serve`; else AREA/ratings.sqlite")
     name: str | None = setting(None, help="what the server called the area; by default what it would call it alone")
 
