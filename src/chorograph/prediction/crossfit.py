@@ -94,7 +94,7 @@ def cross_fit(
                 )
             probe = make_probe(fused.columns(names), int(fitted_on.sum()))
             probe.fit(fused.stacked(names, fitted_on), target[fitted_on])
-            predicted[rows], scale[rows] = _predict(probe, fused.stacked(names, rows))
+            predicted[rows], scale[rows] = predict_with(probe, fused.stacked(names, rows))
             basis[rows] = "+".join(names)
             choices = list(getattr(probe, "choices_", choices))
         progress("cross-fitting", done, len(jobs))
@@ -137,7 +137,7 @@ def cross_fit_many(
     return {name: found[name] for name in targets}
 
 
-def _predict(probe: Any, X: Matrix) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def predict_with(probe: Any, X: Matrix) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return predictions and their standard deviations, ones where the probe does not know them."""
     if getattr(probe, "gives_std", False):
         mean, std = probe.predict(X, return_std=True)

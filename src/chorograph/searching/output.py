@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,15 @@ def write_heatmap(folder: Path, probability: HeatMap, position: Position | None,
 
 
 def write_overlay(folder: Path, picture: Pixels, probability: HeatMap, peaks: list[Peak]) -> Path:
-    """Write `overlay.png`: 0.7 of the picture and 0.3 of the map's colours, with the outlines of the peaks in white.
+    """Write `overlay.png`, see `draw_overlay`."""
+    path = folder / "overlay.png"
+    with atomic_path(path) as temporary:
+        draw_overlay(picture, probability, peaks).save(temporary)
+    return path
+
+
+def draw_overlay(picture: Pixels, probability: HeatMap, peaks: Sequence[Peak]) -> Image.Image:
+    """Return 0.7 of the picture and 0.3 of the map's colours, with the outlines of the peaks in white.
 
     `picture` may be a reduced copy of the image; the map and the outlines follow its size.
     """
@@ -63,10 +72,7 @@ def write_overlay(folder: Path, picture: Pixels, probability: HeatMap, peaks: li
     for peak in peaks:
         for ring in shapely.get_rings(peak.outline):
             draw.line([tuple(point) for point in shapely.get_coordinates(ring) * scale], fill="white", width=2)
-    path = folder / "overlay.png"
-    with atomic_path(path) as temporary:
-        image.save(temporary)
-    return path
+    return image
 
 
 def write_peaks(folder: Path, peaks: list[Peak], position: Position | None) -> Path:

@@ -21,10 +21,13 @@ from chorograph.serving.api.answers import OPENAPI, Problem, as_json, problem
 from chorograph.serving.api.areas import areas_router
 from chorograph.serving.api.features import features_router
 from chorograph.serving.api.guard import Access, App, Guard, Limits, Meters
+from chorograph.serving.api.heatmap import heatmap_router
+from chorograph.serving.api.predict import predict_router
 from chorograph.serving.api.ratings import ratings_router
 from chorograph.serving.api.search import search_router
 from chorograph.serving.api.tiles import tiles_router
 from chorograph.serving.catalogue.finder import Finder
+from chorograph.serving.catalogue.predictor import Predictors
 from chorograph.serving.catalogue.served import Catalogue
 from chorograph.serving.pages.rendering import STATIC, map_library
 from chorograph.serving.ratings.store import RatingStore
@@ -73,6 +76,9 @@ def create_app(serving: Serving) -> App:
     app.include_router(tiles_router(catalogue))
     app.include_router(areas_router(catalogue, finders, writable=access.writable))
     app.include_router(search_router(catalogue, finders))
+    app.include_router(heatmap_router(catalogue, finders))
+    predictors = {area.slug: Predictors(area, serving.device) for area in catalogue}
+    app.include_router(predict_router(catalogue, predictors))
     app.include_router(ratings_router(catalogue, dict(serving.stores), serving.overlap, writable=access.writable))
 
     @app.get("/api", summary="This description", operation_id="getApi", tags=["Server"])

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from chorograph.area.embeddings import Embeddings
+from chorograph.area.folder import Area
 from chorograph.ground.arrays import Pixels
 from chorograph.ground.errors import ChorographError, InputError
 from chorograph.models.encoders.kept import load_kept_encoder
@@ -42,7 +43,7 @@ class Finder:
 
     def by_words(self, text: str, k: int, allowed: NDArray[np.bool_] | None = None) -> Found:
         """Find regions by a sentence: by what the images show where a text tower is, else by captions' words."""
-        encoder, reason = self._tower
+        encoder, reason = self.tower()
         if encoder is not None:
             search = self._images(self._tables[0])
             return Found("images", search.by_words(text, encoder, k, allowed))
@@ -122,15 +123,10 @@ class Finder:
 
     @cached_property
     def _encoder(self) -> ImageEncoder:
-        model = self._need_table()
-        # A checkpoint that was moved along with its area lies beside it still.
-        beside = self._served.area.path.resolve().parent / Path(model).name
-        moved = "/" in model and not Path(model).exists() and beside.is_dir()
-        return load_kept_encoder(self._served.area, str(beside) if moved else model, self._device)
+        return open_encoder(self._served.area, self._need_table(), self._device)
 
-    @property
-    def _tower(self) -> tuple[Any, str]:
-        """The encoder if it has a text tower, else None and why not."""
+    def tower(self) -> tuple[Any, str]:
+        """Return the encoder if it has a text tower, else None and why not."""
         with self._lock:
             return self._tower_once
 
@@ -157,6 +153,14 @@ class Finder:
     @cached_property
     def _texts_once(self) -> TextSearch:
         return TextSearch.of(self._served.area, self._served.descriptions)
+
+
+def open_encoder(area: Area, model: str, device: str) -> ImageEncoder:
+    """Return the encoder that an area's vectors were made with, its fitted parts as they were then."""
+    # A checkpoint that was moved along with its area lies beside it still.
+    beside = area.path.resolve().parent / Path(model).name
+    moved = "/" in model and not Path(model).exists() and beside.is_dir()
+    return load_kept_encoder(area, str(beside) if moved else model, device)
 
 
 def _may_have_tower(model: str) -> bool:

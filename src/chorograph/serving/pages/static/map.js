@@ -1,7 +1,7 @@
 // The map of an area: what is shown stands in the address, so that a link gives the same view again.
 import { fillColour, rampOf } from "./colours.js";
 import { compare } from "./compare.js";
-import { areaId, areaJson, cardInside, isStatic, tiles, values } from "./data.js";
+import { areaId, areaJson, cardInside, isStatic, json, tiles, values, words } from "./data.js";
 import { $, make, write } from "./dom.js";
 import { drawLegend, MISSING } from "./legend.js";
 import { findSimilar, wireSearch } from "./search.js";
@@ -283,6 +283,7 @@ async function showRegion(row, move) {
   const before = view.region;
   view.region = names.ids[row];
   $("card-inside").innerHTML = await cardInside(view.region);
+  offerHeatMap();
   $("card").hidden = false;
   $("card").scrollTop = 0;
   $("pin").textContent = chosen.has(row) ? "Take out of compare" : "Add to compare";
@@ -295,6 +296,25 @@ async function showRegion(row, move) {
   if (move) $("card").focus({ preventScroll: matchMedia("(min-width: 761px)").matches });
   $("status").textContent = `${names.names[row]} is open.`;
   writeView();
+}
+
+/** After a search by what the imagery shows, the card tells where in the region the words fit best, if asked. */
+function offerHeatMap() {
+  if (!view.q || isStatic() || area.search.words !== "images") return;
+  const said = make("p", { className: "quiet" }, "Looking …");
+  const picture = make("img", { className: "heat", alt: `The imagery of the region, brighter colours where “${view.q}” fits better`, hidden: true });
+  const place = make("details", { id: "heat" }, make("summary", {}, `Where “${view.q}” fits best`), said, picture);
+  const query = words({ area: area.id, region: view.region, q: view.q });
+  place.addEventListener("toggle", async () => {
+    if (!place.open || picture.src) return;
+    try {
+      const { similarity, note } = await json(`/heatmap.json${query}`);
+      picture.src = `/heatmap${query}`;
+      picture.hidden = false;
+      said.textContent = note || `Red fits best, blue least, within this region; similarity from ${write(similarity.lowest)} to ${write(similarity.highest)}.`;
+    } catch (error) { said.textContent = error.message; }
+  });
+  $("card-inside").querySelector("header").after(place);
 }
 
 function moveTo(card) {
