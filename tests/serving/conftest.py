@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -165,3 +168,43 @@ def page(browser: Any) -> Iterator[Page]:
     made = browser.new_page(viewport={"width": 1366, "height": 768})
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server of our own; skips where the machine has none."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    found = [*Path("/usr/lib/postgresql").glob("*/bin/initdb"), *filter(None, [_which("initdb")])]
+    if not found:
+        pytest.skip("no PostgreSQL on this machine")
+    binaries = found[-1].parent
+    folder = tmp_path_factory.mktemp("postgres")
+    as_user: dict[str, str] = {}
+    if os.geteuid() == 0:  # the server refuses to run as root
+        try:
+            account = pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+        for parent in [folder, *folder.parents[:3]]:
+            parent.chmod(0o755)
+        os.chown(folder, account.pw_uid, account.pw_gid)
+        as_user = {"user": "postgres"}
+    data, log = folder / "data", folder / "log"
+    common = {"check": True, "capture_output": True, "cwd": folder, **as_user}
+    subprocess.run([binaries / "initdb", "-D", data, "-U", "rater", "--auth", "trust"], **common)  # type: ignore[call-overload]
+    options = f"-c listen_addresses='' -k {folder} -c max_connections=200"
+    subprocess.run([binaries / "pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start"], **common)  # type: ignore[call-overload]
+    yield f"postgresql+psycopg://rater@/postgres?host={folder}"
+    subprocess.run([binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **{**common, "check": False})  # type: ignore[call-overload]
+
+
+def _which(name: str) -> Path | None:
+    found = shutil.which(name)
+    return None if found is None else Path(found)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ratings.sqlite'}"
+    return str(request.getfixturevalue("postgres"))

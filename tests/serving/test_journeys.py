@@ -3,59 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from watching import Watched, barriers, wait
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 TOKEN = "a-token-for-these-tests"  # noqa: S105
-READY = "() => Boolean(window.chorographReady)"
-
-
-class Watched:
-    """A page, and what it asked for and complained about."""
-
-    def __init__(self, page: Page, server: str) -> None:
-        self.page, self.server = page, server
-        self.complaints: list[str] = []
-        self.elsewhere: list[str] = []
-        page.on("request", lambda request: self._note(request.url))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
-        page.on("console", lambda m: self.complaints.append(m.text) if self._counts(m) else None)
-
-    def open(self, path: str) -> Page:
-        self.page.goto(f"{self.server}{path}")
-        wait(lambda: self.page.evaluate(READY))
-        return self.page
-
-    def is_well(self) -> bool:
-        assert not self.complaints
-        assert not self.elsewhere
-        return True
-
-    def _note(self, url: str) -> None:
-        if not url.startswith((self.server, "data:", "blob:")):
-            self.elsewhere.append(url)
-
-    @staticmethod
-    def _counts(message: Any) -> bool:
-        # The software renderer of a machine without a screen says so when a picture of the page is taken.
-        return message.type in ("error", "warning") and "GL Driver Message" not in message.text
-
-
-def wait(ready: Callable[[], object], seconds: float = 120) -> None:
-    """Ask until it is so: a strict content policy leaves Playwright no way to wait inside the page."""
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end, "the page never got there"
-        time.sleep(0.05)
 
 
 def state(page: Page) -> dict[str, list[str]]:
@@ -65,15 +24,6 @@ def state(page: Page) -> dict[str, list[str]]:
 @pytest.fixture
 def watched(page: Page, server: str) -> Watched:
     return Watched(page, server)
-
-
-def barriers(page: Page) -> list[str]:
-    """Return what axe-core finds serious or critical."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    found = axe.run(page).response["violations"]
-    return [
-        f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in found if one["impact"] in ("serious", "critical")
-    ]
 
 
 def test_a_map_is_opened_changed_clicked_and_compared(watched: Watched) -> None:
@@ -154,7 +104,7 @@ def test_everything_is_reached_by_keyboard(watched: Watched) -> None:
     page.keyboard.press("Enter")
     wait(lambda: page.is_visible("#card"))
     assert "R09" in page.inner_text("#card-inside .card-head")
-    assert page.evaluate("document.activeElement.id") == "card"
+    wait(lambda: page.evaluate("document.activeElement.id") == "card")
     assert watched.is_well()
 
 

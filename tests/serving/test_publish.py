@@ -13,10 +13,12 @@ import mapbox_vector_tile
 import numpy as np
 import pystac
 import pytest
+import shapely
 
 from chorograph.area.map_files import ColouredColumn, write_style
 from chorograph.serving.catalogue.served import ServedArea
-from chorograph.serving.publish.files import deepest_zoom, tiles_of, write_area_geopackage, write_pmtiles, write_stac
+from chorograph.serving.publish.files import deepest_zoom, tiles_of, write_area_geopackage, write_pmtiles
+from chorograph.serving.publish.stac import write_stac
 
 _QGIS = """
 import json, sys
@@ -85,13 +87,28 @@ def test_pmtiles_lose_no_region_at_any_zoom(served: ServedArea, tmp_path: Path) 
     assert sorted(seen) == list(range(deepest_zoom(served) + 1))
 
 
-def test_stac_is_a_collection_that_pystac_reads(served: ServedArea, tmp_path: Path) -> None:
-    collection = pystac.Collection.from_file(str(write_stac(served, tmp_path)))
-    assert collection.id == "city"
-    embeddings = collection.assets["embeddings-colour"]
-    assert embeddings.roles == ["embedding"]
-    assert embeddings.extra_fields["emb:dimensions"] == 159
-    assert (served.area.path / embeddings.href).is_file()
+def test_stac_is_a_catalogue_that_pystac_reads_with_embeddings_where_images_lie(
+    served: ServedArea, tmp_path: Path
+) -> None:
+    write_stac(served, tmp_path)
+    area = pystac.Collection.from_file(str(tmp_path / "collection.json"))
+    assert area.id == "city"
+    assert {asset.title for asset in area.assets.values()} >= {"regions", "indicators"}
+    (vectors,) = area.get_children()
+    assert isinstance(vectors, pystac.Collection)
+    assert vectors.extra_fields["emb:type"] == "chip"
+    assert (vectors.extra_fields["emb:dimensions"], vectors.extra_fields["data_type"]) == (159, "float32")
+    assert vectors.extra_fields["emb:chip_layout"]["layout_type"] == "named_grid"
+    links = {link.rel: link.get_absolute_href() for link in vectors.links}
+    assert json.loads(Path(links["emb:model"]).read_text())["name"] == "colour"
+    assert Path(links["emb:source-data"]) == tmp_path / "collection.json"
+    table = gpd.read_parquet(vectors.assets["vectors"].get_absolute_href())
+    assert len(table.iloc[0]["embedding"]) == 159
+    assert table.crs == "EPSG:4326"
+    within = table.merge(served.regions[["region_id", "geometry"]], on="region_id", suffixes=("", "_region"))
+    assert (shapely.distance(within["geometry"].values, within["geometry_region"].values) < 0.01).all()
+    for asset in area.assets.values():
+        assert Path(asset.get_absolute_href()).is_file()
 
 
 def test_a_whole_area_is_published_from_the_command_line(city: Path, tmp_path: Path) -> None:
@@ -102,5 +119,5 @@ def test_a_whole_area_is_published_from_the_command_line(city: Path, tmp_path: P
     result = CliRunner().invoke(app, ["publish", str(city), str(tmp_path / "out"), "--json"])
     assert result.exit_code == 0, result.output
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "regions.gpkg", "regions.pmtiles", "collection.json", "manifest.json",
+        "index.html", "site", "regions.gpkg", "regions.pmtiles", "collection.json", "stac", "manifest.json",
     }  # fmt: skip

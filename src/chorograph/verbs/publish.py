@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from chorograph.ground.settings import plain, setting
+from chorograph.ground.settings import at_least, plain, setting
 from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
 from chorograph.verbs.verb import Verb
 
@@ -15,7 +15,10 @@ class Settings:
     """Settings of `chorograph publish`."""
 
     area: Path = setting(help="the area folder, or a run's; runs beside it are found")
-    out: Path = setting(help="folder for regions.gpkg (QGIS), regions.pmtiles (web maps) and collection.json (STAC)")
+    out: Path = setting(help="folder for index.html (the map), regions.gpkg (QGIS), regions.pmtiles (web maps), STAC")
+    pictures: int = setting(
+        6, help="pictures a region on the map's cards, from above and from the street each", within=at_least(0)
+    )
     run: list[Path] = setting([], help="a run folder that does not lie beside its area")
 
 
@@ -27,7 +30,9 @@ def inputs(settings: Settings) -> list[Path]:
 def run(settings: Settings, progress: Progress) -> Outcome:
     """Write the files and a manifest into `settings.out`."""
     from chorograph.serving.catalogue.served import Catalogue
-    from chorograph.serving.publish.files import write_area_geopackage, write_pmtiles, write_stac
+    from chorograph.serving.publish.files import write_area_geopackage, write_pmtiles
+    from chorograph.serving.publish.site import write_site
+    from chorograph.serving.publish.stac import write_stac
 
     served = next(iter(Catalogue.open([settings.area], settings.run, cache=False)))
 
@@ -38,7 +43,8 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         ledger.outputs += [
             write_area_geopackage(served, out / "regions.gpkg"),
             write_pmtiles(served, out / "regions.pmtiles", progress),
-            write_stac(served, out),
+            *write_stac(served, out),
+            *write_site(served, out, settings.pictures, progress),
         ]
 
     tables = [served.area.table_path(name) for name in ("regions", "indicators", "images")]
@@ -50,7 +56,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
 
 VERB = Verb(
     "publish",
-    "Write an area as files for elsewhere: a GeoPackage coloured in QGIS, PMTiles, STAC.",
+    "Write an area for elsewhere: a map that opens by a double click, a GeoPackage coloured in QGIS, PMTiles, STAC.",
     Settings,
     run,
     ("area", "out"),

@@ -1,4 +1,4 @@
-"""An area as files for elsewhere: GeoPackage, PMTiles, a STAC collection."""
+"""An area as files for elsewhere: GeoPackage and PMTiles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from chorograph.area.map_files import ColouredColumn, write_geopackage
 from chorograph.area.tiles import tile_of
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import atomic_path, write_json
+from chorograph.ground.files import atomic_path
 from chorograph.ground.stage import Progress, silent
 from chorograph.serving.catalogue.classes import classify
 from chorograph.serving.catalogue.served import ServedArea
@@ -141,48 +141,6 @@ def tiles_of(bounds: tuple[float, float, float, float], deepest: int) -> Iterato
         for x in range(left, right + 1):
             for y in range(top, bottom + 1):
                 yield z, x, y
-
-
-def write_stac(served: ServedArea, folder: Path) -> Path:
-    """Write the area as a static STAC collection: its tables and its embeddings as assets; returns the file.
-
-    An asset of embeddings says its model and width. Nothing is copied: links are relative to the area's folder.
-    """
-    if served.bounds is None:
-        raise InputError(f"{served.area.path} has no polygon, so STAC has no extent for it")
-    root = served.area.path.resolve()
-    assets: dict[str, Any] = {path.stem: _asset(path, root) for path in sorted(root.glob("*.parquet"))}
-    for path in sorted((root / "embeddings").glob("*.parquet")):
-        assets[f"embeddings-{path.stem}"] = _asset(path, root) | _embedding(path)
-    collection = {
-        "type": "Collection",
-        "stac_version": "1.1.0",
-        "id": served.slug,
-        "title": served.area.title,
-        "description": f"{len(served.regions):,} regions with observed and predicted indicators",
-        "license": "other",
-        "providers": [{"name": source.name, "description": source.licence} for source in served.area.sources],
-        "extent": {"spatial": {"bbox": [list(served.bounds)]}, "temporal": {"interval": [[None, None]]}},
-        "summaries": {"indicators": sorted(served.layers)},
-        "links": [],
-        "assets": assets,
-    }
-    path = folder / "collection.json"
-    write_json(path, collection)
-    return path
-
-
-def _asset(path: Path, root: Path) -> dict[str, Any]:
-    place = path.relative_to(root).as_posix()
-    return {"href": place, "type": "application/vnd.apache.parquet", "roles": ["data"], "title": path.stem}
-
-
-def _embedding(path: Path) -> dict[str, Any]:
-    import pyarrow.parquet as pq
-
-    width = getattr(pq.read_schema(path).field("embedding").type, "list_size", None)
-    model = str(pq.read_table(path, columns=["model"]).column("model")[0])
-    return {"roles": ["embedding"], "title": f"vectors of {model}", "emb:model": model, "emb:dimensions": width}
 
 
 def _count(bounds: tuple[float, float, float, float], z: int) -> int:

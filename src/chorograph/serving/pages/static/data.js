@@ -36,7 +36,7 @@ export async function cardInside(id) {
 
 /** Where the map finds its tiles, and which property holds the class. */
 export function tiles(layer, measure, run, method) {
-  if (isStatic()) return { url: "chorograph://{z}/{x}/{y}", key: `${layer}.${measure}.${method}`, unsupported: `${layer}.u` };
+  if (isStatic()) return { url: `chorograph://${layer}/{z}/{x}/{y}`, key: `${measure}.${method}`, unsupported: "u" };
   const query = words({ layer, measure, run, method });
   const path = `/collections/${encodeURIComponent(areaId())}/tiles/WebMercatorQuad/{z}/{y}/{x}`;
   return { url: `${location.origin}${path}${query}`, key: "v", unsupported: "u" };

@@ -114,7 +114,7 @@ function drawLayer(continuous) {
   const colours = ground();
   for (const id of ["fill", "unlike", "line", "found", "chosen", "hover"]) if (map.getLayer(id)) map.removeLayer(id);
   if (map.getSource("regions")) map.removeSource("regions");
-  map.addSource("regions", { type: "vector", tiles: [source.url], maxzoom: 14, bounds: area.bounds });
+  map.addSource("regions", { type: "vector", tiles: [source.url], maxzoom: area.maxzoom ?? 14, bounds: area.bounds });
   const base = { source: "regions", "source-layer": "regions" };
   const { classes } = layer;
   const fill = fillColour(source.key, rampOf(layer.measure), classes.counts.length, classes.steps, continuous, MISSING[theme()]);
