@@ -120,9 +120,30 @@ def describe(app: FastAPI) -> dict[str, Any]:
             for operation in operations.values():
                 operation["responses"].pop("422", None)
                 operation["responses"]["default"] = answer
-        app.state.described = described
+        app.state.described = plain_openapi(described)
     found: dict[str, Any] = app.state.described
     return found
+
+
+def plain_openapi(schema: Any) -> Any:
+    """Return a description in the words of OpenAPI 3.0: what pydantic writes is JSON Schema of a later draft."""
+    if isinstance(schema, list):
+        return [plain_openapi(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {name: plain_openapi(value) for name, value in schema.items()}
+    if "const" in plain:
+        plain["enum"] = [plain.pop("const")]
+    if isinstance(choices := plain.get("anyOf"), list) and {"type": "null"} in choices:
+        others = [choice for choice in choices if choice != {"type": "null"}]
+        plain.pop("anyOf")
+        plain |= {"nullable": True, **(others[0] if len(others) == 1 else {"anyOf": others})}
+    if plain.pop("contentMediaType", None) == "application/octet-stream":
+        plain["format"] = "binary"
+    if "type" in plain and isinstance(examples := plain.get("examples"), list):
+        plain.pop("examples")
+        plain["example"] = examples[0]
+    return plain
 
 
 def _version() -> str:
