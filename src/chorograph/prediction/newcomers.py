@@ -22,7 +22,7 @@ from chorograph.area.splits import Split
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.prediction import modalities as columns
-from chorograph.prediction.crossfit import Fused, Predictions, cross_fit_many, predict_with
+from chorograph.prediction.crossfit import Fused, Predictions, cross_fit, predict_with
 from chorograph.prediction.distance.applicability import area_of_applicability
 from chorograph.prediction.features import Features, read_features
 from chorograph.prediction.fits import Model, make_model
@@ -106,11 +106,8 @@ class NewcomerModel:
             ledger = Ledger()
             task = parted.task(make_question(area, name, settings, ledger, settings.neediest), ledger)
             model = make_model(task, settings)
-            folds = task.folds
-            runs = cross_fit_many(
-                model.features, {name: task.target}, lambda _, folds=folds: folds, model.make_probe, progress
-            )
-            fitted.append(_Fitted(task, model, runs[name]))
+            run = cross_fit(model.features, task.target, task.folds, model.make_probe, progress)
+            fitted.append(_Fitted(task, model, run))
         return cls(features, settings, fitted)
 
     def predict(self, newcomer: Newcomer) -> list[Estimate]:

@@ -138,6 +138,9 @@ def plain_openapi(schema: Any) -> Any:
         others = [choice for choice in choices if choice != {"type": "null"}]
         plain.pop("anyOf")
         plain |= {"nullable": True, **(others[0] if len(others) == 1 else {"anyOf": others})}
+    for end in ("Minimum", "Maximum"):
+        if not isinstance(bound := plain.get(f"exclusive{end}", True), bool):
+            plain |= {end.lower(): bound, f"exclusive{end}": True}
     if plain.pop("contentMediaType", None) == "application/octet-stream":
         plain["format"] = "binary"
     if "type" in plain and isinstance(examples := plain.get("examples"), list):
