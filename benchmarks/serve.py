@@ -81,11 +81,13 @@ def running(app: Any) -> Iterator[str]:
     """Serve an application in a thread, with the protocol that `chorograph serve` has."""
     with listen("127.0.0.1", 0) as listening:
         server = uvicorn.Server(uvicorn.Config(app, http=PatientProtocol, ws="none", log_config=None, access_log=False))
-        threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
         while not server.started:
             time.sleep(0.01)
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         server.should_exit = True
+        thread.join(30)
 
 
 def serve_areas(*areas: Path) -> Any:

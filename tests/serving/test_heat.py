@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from chorograph.area.folder import Area
-from chorograph.area.tiles import tile_of
+from chorograph.area.tiles import tile_centre, tile_of
 from chorograph.ground.errors import InputError
 from chorograph.serving.api.app import Serving, create_app
 from chorograph.serving.api.guard import Access
 from chorograph.serving.catalogue.finder import Finder
-from chorograph.serving.catalogue.heat import TILE_PX, HeatMaps, mosaic_of
+from chorograph.serving.catalogue.heat import TILE_PX, HeatMaps, _tiled, mosaic_of
 from chorograph.serving.catalogue.served import Catalogue, ServedArea
 
 
@@ -75,6 +75,28 @@ def test_the_map_is_high_where_the_words_fit_and_lies_on_the_ground(
     assert (heat.probability[~heat.mosaic.held] == 0).all()
     assert heat.highest > 0.9 > heat.lowest
     assert heat.picture().size == heat.mosaic.shape[::-1]
+
+
+@pytest.mark.parametrize("places", [[(0, 0), (1, 0), (0, 1), (1, 1)], [(0, 0), (9, 0), (0, 9), (30, 31)]])
+def test_tiles_lie_as_on_the_ground_or_side_by_side(
+    painted: tuple[ServedArea, Any], monkeypatch: pytest.MonkeyPatch, places: list[tuple[int, int]]
+) -> None:
+    served = painted[0]
+    tiles = served.images[served.images["row"] == 2].iloc[[0] * 4].assign(zoom=15)
+    tiles = tiles.assign(x=[9000 + x for x, _ in places], y=[9000 + y for _, y in places])
+    monkeypatch.setattr("chorograph.serving.catalogue.heat._opened", lambda *_: Image.new("RGB", (256, 256), "green"))
+    mosaic = _tiled(served, tiles)
+    apart = places[3] != (1, 1)
+    assert mosaic.shape == (512, 512)
+    assert mosaic.joined is not apart
+    assert (mosaic.bounds is None) is apart
+    assert (mosaic.read((0, 256, 128, 384)) is None) is apart
+    assert mosaic.read((256, 512, 256, 512)) is not None
+    for row, column in np.ndindex(2, 2):
+        x, y = mosaic.tiles[row, column]  # type: ignore[index]
+        lon, lat = mosaic.place(256 * column + 64, 256 * row + 200)
+        assert [int(number) for number in tile_of(lon, lat, 15)] == [x, y]
+        assert (lon, lat) == pytest.approx([float(n) for n in tile_centre(x - 0.25, y + 200 / 256 - 0.5, 15)])
 
 
 def test_windows_are_encoded_once_a_region(painted: tuple[ServedArea, Any], finder: Finder) -> None:

@@ -19,7 +19,7 @@ from chorograph.serving.ratings.store import RatingStore
 
 TOKEN = "a-token-for-schemathesis"  # noqa: S105
 #: Requests an operation; set CHOROGRAPH_EXAMPLES to ask for more.
-EXAMPLES = int(os.environ.get("CHOROGRAPH_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("CHOROGRAPH_EXAMPLES", "6"))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from chorograph.area.images import open_image
-from chorograph.area.tiles import tile_bounds
+from chorograph.area.tiles import tile_centre
 from chorograph.ground.arrays import HeatMap, Pixels
 from chorograph.ground.errors import InputError
 from chorograph.searching.heatmap import CellMap, mean_similarity
@@ -30,6 +32,8 @@ MOST_TILES = 16
 _KEPT = 64
 #: Parts of the map this high, by its maximum, are outlined.
 _LEVEL = 0.75
+#: Tiles are put side by side where they would fill less than one in so many squares of a map.
+_EMPTY = 2
 _Bounds = tuple[float, float, float, float]
 
 
@@ -37,12 +41,16 @@ _Bounds = tuple[float, float, float, float]
 class Mosaic:
     """A region's imagery as one image: `pixels`, and where it holds any, (height, width).
 
-    `bounds`: west, south, east, north of a mosaic of map tiles; None for a picture that says no place.
+    `tiles`: (rows, columns, 2) the x and y of the map tile of `zoom` in each square of 256 px, -1 where there is none;
+    None for a picture that is no map tile. `joined`: tiles lie as they do on the ground; else they are far apart, and
+    stand side by side.
     """
 
     pixels: Pixels
     held: NDArray[np.bool_]
-    bounds: _Bounds | None
+    tiles: NDArray[np.int64] | None = None
+    zoom: int = 0
+    joined: bool = True
     position: Position | None = None
 
     @property
@@ -50,15 +58,36 @@ class Mosaic:
         """Height and width in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
+    @property
+    def bounds(self) -> _Bounds | None:
+        """West, south, east, north of tiles that lie as they do on the ground."""
+        if self.tiles is None or not self.joined:
+            return None
+        (west, north), (east, south) = self.place(0, 0), self.place(self.shape[1], self.shape[0])
+        return west, south, east, north
+
     def read(self, window: Window) -> Pixels | None:
-        """Return the pixels of a window, None where less than all of it is held."""
+        """Return the pixels of a window; None where not all of it is held, or it is of tiles that do not touch."""
         row, row_end, column, column_end = window
         part = (slice(row, row_end), slice(column, column_end))
-        return self.pixels[part] if self.held[part].all() else None
+        apart = not self.joined and (row // TILE_PX, column // TILE_PX) != _square(row_end - 1, column_end - 1)
+        return None if apart or not self.held[part].all() else self.pixels[part]
 
     def small(self, side: int) -> Pixels:
         """Return the whole image."""
         return self.pixels
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Return lon, lat of a place in pixels of a mosaic of map tiles."""
+        assert self.tiles is not None  # noqa: S101  # who asks has looked
+        square = tuple(np.minimum(_square(int(y), int(x)), np.array(self.tiles.shape[:2]) - 1).tolist())
+        column, row = self.tiles[0, 0] + np.array(square)[::-1] if self.joined else self.tiles[square]
+        lon, lat = tile_centre(column + x / TILE_PX - square[1] - 0.5, row + y / TILE_PX - square[0] - 0.5, self.zoom)
+        return float(lon), float(lat)
+
+
+def _square(row: int, column: int) -> tuple[int, int]:
+    return row // TILE_PX, column // TILE_PX
 
 
 @dataclass(frozen=True)
@@ -74,12 +103,15 @@ class Heat:
 
     def picture(self) -> Any:
         """Return the imagery under the map's colours, with the peaks outlined, as a Pillow image."""
-        return draw_overlay(self.mosaic.pixels, self.probability, self.peaks)
+        drawn = draw_overlay(self.mosaic.pixels, self.probability, self.peaks)
+        drawn.paste((128, 128, 128), mask=Image.fromarray(~self.mosaic.held))
+        return drawn
 
     def as_dict(self) -> dict[str, Any]:
         """Return the peaks with their places, best first, ready for JSON."""
         return {
             "bounds": self.mosaic.bounds,
+            "side_by_side": not self.mosaic.joined,
             "height": self.mosaic.shape[0],
             "width": self.mosaic.shape[1],
             "similarity": {"lowest": round(self.lowest, 4), "highest": round(self.highest, 4)},
@@ -95,12 +127,7 @@ class Heat:
         }
 
     def _place(self, x: float, y: float) -> list[float] | None:
-        if self.mosaic.bounds is None:
-            return None
-        west, south, east, north = self.mosaic.bounds
-        height, width = self.mosaic.shape
-        # Within a few tiles the map's latitudes are a line.
-        return [round(west + x / width * (east - west), 6), round(north - y / height * (north - south), 6)]
+        return None if self.mosaic.tiles is None else [round(number, 6) for number in self.mosaic.place(x, y)]
 
 
 class HeatMaps:
@@ -150,30 +177,34 @@ def mosaic_of(served: ServedArea, row: int) -> Mosaic:
     tiles = images[images[["zoom", "x", "y"]].notna().all(axis=1)]
     if tiles.empty:
         pixels = np.asarray(_opened(served, str(images["uri"].iloc[0])))
-        return Mosaic(pixels, np.ones(pixels.shape[:2], dtype=bool), None)
-    return _joined(served, tiles[tiles["zoom"] == tiles["zoom"].max()], row)
+        return Mosaic(pixels, np.ones(pixels.shape[:2], dtype=bool))
+    return _tiled(served, tiles[tiles["zoom"] == tiles["zoom"].max()])
 
 
-def _joined(served: ServedArea, tiles: Any, row: int) -> Mosaic:
+def _tiled(served: ServedArea, tiles: Any) -> Mosaic:
+    """Put map tiles of one zoom together: as they lie, or side by side where that would be mostly empty."""
     zoom = int(tiles["zoom"].iloc[0])
     places = tiles[["x", "y"]].to_numpy(dtype=np.int64)
-    middle = places.mean(axis=0)
-    near = np.argsort(((places - middle) ** 2).sum(axis=1), kind="stable")[:MOST_TILES]
+    near = np.argsort(((places - places.mean(axis=0)) ** 2).sum(axis=1), kind="stable")[:MOST_TILES]
+    near = near[np.lexsort((places[near, 0], places[near, 1]))]
     places, uris = places[near], tiles["uri"].astype(str).to_numpy()[near]
-    # Tiles of a region of several parts may lie far apart: those beyond the nearest few are left out.
-    close = (np.abs(places - places[0]) < MOST_TILES).all(axis=1)
-    places, uris = places[close], uris[close]
-    first, last = places.min(axis=0), places.max(axis=0)
-    width, height = ((last - first + 1) * TILE_PX).tolist()
-    pixels = np.full((height, width, 3), 232, dtype=np.uint8)
-    held = np.zeros((height, width), dtype=bool)
-    for (x, y), uri in zip((places - first) * TILE_PX, uris, strict=True):
-        part = (slice(y, y + TILE_PX), slice(x, x + TILE_PX))
+    squares = (places - places.min(axis=0))[:, ::-1]
+    joined = bool(np.prod(squares.max(axis=0) + 1) <= _EMPTY * len(places))
+    if not joined:
+        across = math.ceil(math.sqrt(len(places)))
+        squares = np.stack(np.divmod(np.arange(len(places)), across), axis=1)
+    rows, columns = (squares.max(axis=0) + 1).tolist()
+    at = np.full((rows, columns, 2), -1, dtype=np.int64)
+    pixels = np.full((rows * TILE_PX, columns * TILE_PX, 3), 232, dtype=np.uint8)
+    held = np.zeros(pixels.shape[:2], dtype=bool)
+    for (row, column), place, uri in zip(squares.tolist(), places, uris, strict=True):
+        part = (slice(row * TILE_PX, (row + 1) * TILE_PX), slice(column * TILE_PX, (column + 1) * TILE_PX))
         pixels[part] = np.asarray(_opened(served, uri).resize((TILE_PX, TILE_PX)))
         held[part] = True
-    west, _, _, north = (float(edge) for edge in tile_bounds(first[0], first[1], zoom))
-    _, south, east, _ = (float(edge) for edge in tile_bounds(last[0], last[1], zoom))
-    return Mosaic(pixels, held, (west, south, east, north))
+        at[row, column] = place
+    if joined:
+        at[0, 0] = places.min(axis=0)
+    return Mosaic(pixels, held, at, zoom, joined)
 
 
 def _opened(served: ServedArea, uri: str) -> Any:

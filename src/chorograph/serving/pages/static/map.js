@@ -308,10 +308,10 @@ function offerHeatMap() {
   place.addEventListener("toggle", async () => {
     if (!place.open || picture.src) return;
     try {
-      const { similarity, note } = await json(`/heatmap.json${query}`);
+      const { similarity, note, side_by_side: apart } = await json(`/heatmap.json${query}`);
       picture.src = `/heatmap${query}`;
       picture.hidden = false;
-      said.textContent = note || `Red fits best, blue least, within this region; similarity from ${write(similarity.lowest)} to ${write(similarity.highest)}.`;
+      said.textContent = note || `Red fits best, blue least, within this region; similarity from ${write(similarity.lowest)} to ${write(similarity.highest)}.${apart ? " Tiles that lie apart stand side by side." : ""}`;
     } catch (error) { said.textContent = error.message; }
   });
   $("card-inside").querySelector("header").after(place);
