@@ -105,3 +105,13 @@ def test_a_changed_area_is_told(place: Path, run_app: Callable[[Any], Any], tmp_
     with run_app(app) as address:
         told = ask(address, shapely.to_geojson(shapely.box(0, 0, 0.01, 0.01)), [picture], run="fitted").json()
     assert "indicators.parquet" in told["note"]
+
+
+def test_inputs_are_looked_for_where_the_area_was_moved_to(tmp_path: Path) -> None:
+    from chorograph.ground.stage import fingerprint
+    from chorograph.serving.catalogue.predictor import _note
+
+    (tmp_path / "regions.parquet").write_bytes(b"regions")
+    held = fingerprint(tmp_path / "regions.parquet")
+    assert _note({"/elsewhere/area/regions.parquet": held}, "/elsewhere/area", tmp_path) == ""
+    assert "regions.parquet" in _note({"/elsewhere/area/regions.parquet": "0"}, "/elsewhere/area", tmp_path)

@@ -58,7 +58,9 @@ class Predictor:
         names = [indicators] if isinstance(indicators, str) else [str(name) for name in indicators]
         model = NewcomerModel.fit(area, embeddings, names, settings, make_split(settings))
         encoder = None if embeddings is None else open_encoder(area, embeddings.model, device)
-        return cls(folder.name, model, encoder, _note(manifest.get("inputs", {})))
+        return cls(
+            folder.name, model, encoder, _note(manifest.get("inputs", {}), str(config.get("area", "")), area.path)
+        )
 
     def predict(self, geometry: Any, pictures: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
         """Return what the run says of a polygon with pictures, ready for JSON; `InputError` with the reason."""
@@ -156,8 +158,13 @@ def overlapped(served: ServedArea, shape: Any) -> list[str]:
     return [str(served.index[row]) for row in rows[shared][:100]]
 
 
-def _note(inputs: Mapping[str, str]) -> str:
-    changed = [Path(path).name for path, held in inputs.items() if fingerprint(Path(path)) != held]
+def _note(inputs: Mapping[str, str], before: str, area: Path) -> str:
+    """Say which inputs of a run are others now; an area that was moved since is looked for where it is."""
+
+    def now(path: str) -> Path:
+        return area / Path(path).relative_to(before) if Path(path).is_relative_to(before) else Path(path)
+
+    changed = [Path(path).name for path, held in inputs.items() if fingerprint(now(path)) != held]
     if not changed:
         return ""
     return f"changed since the run, so that the model fitted now may differ from it: {', '.join(changed)}"
