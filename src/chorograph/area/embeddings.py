@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,10 @@ class Embeddings:
     def __repr__(self) -> str:
         """Say of how many images, how wide, and by which model."""
         return f"<Embeddings of {len(self)} images, {self.dim} wide, by {self.model}>"
+
+    def _repr_html_(self) -> str:
+        """Show the first vectors in a notebook."""
+        return f"<p>{escape(repr(self))}</p>{self.to_frame().head().to_html(max_cols=8, float_format='{:.3f}'.format)}"
 
     def to_frame(self) -> pd.DataFrame:
         """Return the vectors as a table: a row an image, indexed by `image_id`, a column a dimension."""

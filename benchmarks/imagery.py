@@ -1,0 +1,229 @@
+"""What makes image vectors say more of a place? R2 from imagery alone on held-out blocks, beside the plain encoder.
+
+    python benchmarks/imagery.py AREA --rsicd RSICD --work FOLDER [--rows "zoomed;adapted"]
+
+AREA is the folder that recipes/king-county.yaml makes, with the vectors `colour+rcf:1024+efficientnet-lite0`; RSICD is a
+folder of images named by class. Every row is the mean of a region's tiles read by a Gaussian process on the folds of
+`chorograph predict`, with 95 % intervals and the difference to the first row, both from whole blocks resampled (the
+same ones). Nothing here sees a label before the probe does. Vectors are kept in FOLDER, so that it can be run again.
+
+Rows: `plain`; `coarse` (the tile also at half its size); `zoomed` (two opposite quarters, enlarged); `adapted`
+(EfficientNet-Lite0 trained on RSICD's classes); `neighbours` (a projection for which neighbouring tiles are alike and
+others apart, learnt from the area's own tiles); `spread` (standard deviation of the first components over a region's
+tiles, beside the mean).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import nn
+from torch.nn import functional
+
+from chorograph.area.embeddings import Embeddings
+from chorograph.area.folder import Area
+from chorograph.area.images import read_rgb
+from chorograph.ground.arrays import Matrix, Pixels, Vectors
+from chorograph.ground.files import write_json
+from chorograph.ground.stage import Ledger
+from chorograph.metrics.regression import METRICS, BlockBootstrap
+from chorograph.models.encoders.efficientnet import EfficientNetLite, load_efficientnet
+from chorograph.prediction.crossfit import cross_fit
+from chorograph.prediction.features import Features
+from chorograph.prediction.labels import Question
+from chorograph.prediction.modalities import image_features
+from chorograph.prediction.probes.registry import make_probe_maker
+from chorograph.prediction.settings import TaskSettings
+from chorograph.prediction.task import build_task, make_split
+
+VECTORS = "colour+rcf:1024+efficientnet-lite0"
+#: The last numbers of `VECTORS` are EfficientNet's.
+WIDTH = 768
+INDICATORS = {
+    "sale_price_median_usd": {"scale": "log"},
+    "bachelor_or_higher": {"per": "population"},
+    "average_household_size": {},
+    "poverty_male_percent": {},
+}
+ROWS = ("plain", "coarse", "zoomed", "adapted", "neighbours", "spread")
+
+
+def encode_tiles(area: Area, uris: list[str], encode: Callable[[Pixels], Vectors], path: Path) -> Vectors:
+    """Return a vector a tile, kept in `path`."""
+    if path.is_file():
+        return np.asarray(np.load(path))
+    start, vectors = time.perf_counter(), []
+    for number, uri in enumerate(uris):
+        vectors.append(encode(area.read_image(uri)))
+        if number % 500 == 499:
+            print(f"{path.stem}: {number + 1} of {len(uris)}, {time.perf_counter() - start:.0f} s", flush=True)
+    np.save(path, np.stack(vectors))
+    return np.stack(vectors)
+
+
+def at_size(encoder: EfficientNetLite, size: int) -> EfficientNetLite:
+    """Return the encoder that reads images at another size."""
+    settings = {"mean": encoder.preprocessing.mean, "std": encoder.preprocessing.std, "size": size}
+    return EfficientNetLite(encoder.model, type(encoder.preprocessing).of(settings))
+
+
+def adapt(rsicd: Path, path: Path, epochs: int, seed: int) -> EfficientNetLite:
+    """Return EfficientNet-Lite0 trained on the classes of `rsicd` (files named CLASS_NUMBER), kept in `path`."""
+    encoder = load_efficientnet()
+    model = encoder.model
+    if path.is_file():
+        model.load_state_dict(torch.load(path, weights_only=True))
+        return encoder
+    files = sorted((rsicd / "images").glob("*.jpg"))
+    names = [file.stem.rpartition("_")[0] for file in files]
+    classes = sorted(set(names))
+    order = np.random.default_rng(seed).permutation(len(files))
+    tested, trained = order[:300], order[300:]
+    reader = at_size(encoder, 160)
+    pixels = reader.preprocessing.batch([read_rgb(file.read_bytes()) for file in files])
+    target = torch.tensor([classes.index(name) for name in names])
+    torch.manual_seed(seed)
+    head = nn.Linear(1280, len(classes))
+    model.requires_grad_(True)
+    optimiser = torch.optim.AdamW([*model.parameters(), *head.parameters()], lr=5e-4, weight_decay=0.02)
+    steps = epochs * (len(trained) // 32)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 5e-4, total_steps=steps)
+
+    def logits(rows: torch.Tensor) -> torch.Tensor:
+        hidden = model.forward_features(reader.preprocessing.normalise(pixels[rows], "cpu"))  # type: ignore[operator]
+        return head(hidden.mean((2, 3)))
+
+    start = time.perf_counter()
+    for epoch in range(epochs):
+        model.train()
+        shuffled = torch.from_numpy(np.random.default_rng(seed + epoch).permutation(trained))
+        for batch in shuffled[: len(trained) // 32 * 32].split(32):
+            turned = torch.rot90(pixels[batch], int(torch.randint(4, (1,))), (2, 3))
+            hidden = model.forward_features(reader.preprocessing.normalise(turned, "cpu"))  # type: ignore[operator]
+            loss = functional.cross_entropy(head(hidden.mean((2, 3))), target[batch], label_smoothing=0.1)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+        model.eval()
+        with torch.inference_mode():
+            held = torch.from_numpy(tested)
+            right = torch.cat([logits(part).argmax(1) == target[part] for part in held.split(64)])
+        print(f"epoch {epoch + 1}: accuracy {right.float().mean():.3f}, {time.perf_counter() - start:.0f} s", flush=True)
+    torch.save(model.state_dict(), path)
+    model.requires_grad_(False)
+    return encoder
+
+
+def neighbours_alike(vectors: Vectors, lon: Matrix, lat: Matrix, seed: int, dim: int = 128, steps: int = 1500) -> Vectors:
+    """Return vectors for which a tile is nearer to one of its 4 nearest tiles than to 255 others (InfoNCE)."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    scaled = torch.from_numpy((vectors - vectors.mean(0)) / (vectors.std(0) + 1e-6)).float()
+    place = np.column_stack([lon * np.cos(np.radians(lat.mean())), lat])
+    nearest = cKDTree(place).query(place, 5)[1][:, 1:]
+    net = nn.Sequential(nn.Linear(vectors.shape[1], 256), nn.GELU(), nn.Linear(256, dim))
+    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.01)
+    for _ in range(steps):
+        rows = rng.permutation(len(vectors))[:256]
+        other = nearest[rows, rng.integers(0, 4, len(rows))]
+        a, b = (functional.normalize(net(functional.dropout(scaled[r], 0.2)), dim=1) for r in (rows, other))
+        loss = functional.cross_entropy(a @ b.T / 0.1, torch.arange(len(rows)))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    print(f"neighbours: loss {float(loss):.3f} of {np.log(256):.3f} by chance", flush=True)
+    with torch.inference_mode():
+        return np.asarray(functional.normalize(net(scaled), dim=1).numpy())
+
+
+def spread(vectors: Vectors, components: int = 8) -> Vectors:
+    """Return the squares of the first principal components of tiles: their means hold a region's spread."""
+    centred = vectors - vectors.mean(0)
+    scores = centred @ np.linalg.svd(centred, full_matrices=False)[2][:components].T
+    return np.asarray((scores / scores.std(0)) ** 2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("area", type=Path)
+    parser.add_argument("--rsicd", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--rows", default=";".join(ROWS))
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results") / "imagery.json")
+    asked = parser.parse_args()
+    asked.work.mkdir(parents=True, exist_ok=True)
+    area = Area.open(asked.area)
+    held = Embeddings.read(area.embeddings_path(VECTORS))
+    tiles = area.images.set_index("image_id").loc[held.image_ids]
+    uris, ids = tiles["uri"].tolist(), area.regions["region_id"]
+    plain = held.vectors
+
+    def added(row: str) -> Vectors:
+        encoder = load_efficientnet() if row in ("coarse", "zoomed") else None
+        if row == "coarse" and encoder:
+            half = at_size(encoder, 128)
+            return encode_tiles(area, uris, lambda tile: half.encode([tile])[0], asked.work / "coarse.npy")
+        if row == "zoomed" and encoder:
+
+            def quarters(tile: Pixels) -> Vectors:
+                high, wide = tile.shape[0] // 2, tile.shape[1] // 2
+                return np.asarray(encoder.encode([tile[:high, :wide], tile[high:, wide:]]).mean(0))
+
+            return encode_tiles(area, uris, quarters, asked.work / "zoomed.npy")
+        if row == "adapted":
+            adapted = adapt(asked.rsicd, asked.work / "adapted.pt", asked.epochs, asked.seed)
+            return encode_tiles(area, uris, lambda tile: adapted.encode([tile])[0], asked.work / "adapted.npy")
+        if row == "neighbours":
+            lon, lat = tiles["lon"].to_numpy(float), tiles["lat"].to_numpy(float)
+            return neighbours_alike(plain[:, -WIDTH:], lon, lat, asked.seed)
+        return spread(plain[:, -WIDTH:])
+
+    rows = [row for row in ROWS if row in asked.rows.split(";") or row == "plain"]
+    parts = {row: added(row) for row in rows if row != "plain"}
+    pooled = {row: image_features(area.images, held.image_ids, part, ids, "mean") for row, part in parts.items()}
+    base = image_features(area.images, held.image_ids, plain, ids, "mean")
+    ways: dict[str, dict[str, Matrix]] = {"plain": {"image": base}}
+    for row in pooled:
+        ways[f"plain and {row}"] = {"image": np.hstack([base, pooled[row]])}
+        ways[f"plain and {row}, a kernel each"] = {"image": base, "street": pooled[row]}
+        if row == "adapted":
+            ways["adapted in place of plain"] = {"image": np.hstack([base[:, :-WIDTH], pooled[row]])}
+    settings = TaskSettings(block_m=6000.0, seed=asked.seed, modalities="all")
+    bootstrap, found = BlockBootstrap(), []
+    first: dict[str, Matrix] = {}
+    for name, blocks in ways.items():
+        scores: dict[str, object] = {}
+        for indicator, how in INDICATORS.items():
+            task = build_task(Features(area, blocks), Question(indicator, **how), settings, make_split(settings), Ledger())
+            run = cross_fit(task.fused, task.target, task.folds, make_probe_maker("gp", seed=asked.seed))
+            first.setdefault(indicator, run.predicted)
+            rival = first[indicator]
+            rows_ = task.labelled & np.isfinite(run.predicted) & np.isfinite(rival)
+            target, groups = task.target[rows_], task.groups[rows_]
+            r2 = METRICS["r2"]
+
+            def ahead(t: Matrix, p: Matrix, w: Matrix, other: Matrix = rival[rows_]) -> float:
+                return float(r2(t, p, w) - r2(t, other, w))
+
+            scores[indicator] = {
+                "r2": bootstrap.estimate(r2, target, run.predicted[rows_], groups).as_list(),
+                "minus plain": bootstrap.estimate(ahead, target, run.predicted[rows_], groups).as_list(),
+            }
+        found.append({"row": name, "scores": scores})
+        told = [f"{s['r2'][0]:.3f} ({s['minus plain'][0]:+.3f} [{s['minus plain'][1]:+.3f}, {s['minus plain'][2]:+.3f}])"
+                for s in scores.values()]  # type: ignore[index]  # fmt: skip
+        print(f"{name}: {', '.join(told)}", flush=True)
+    write_json(asked.out, {"vectors": VECTORS, "epochs": asked.epochs, "seed": asked.seed, "rows": found})
+
+
+if __name__ == "__main__":
+    main()
