@@ -2,15 +2,15 @@
 
     python benchmarks/imagery.py AREA --rsicd RSICD --work FOLDER [--rows "zoomed;adapted"]
 
-AREA is the folder that recipes/king-county.yaml makes, with the vectors `colour+rcf:1024+efficientnet-lite0`; RSICD is a
-folder of images named by class. Every row is the mean of a region's tiles read by a Gaussian process on the folds of
-`chorograph predict`, with 95 % intervals and the difference to the first row, both from whole blocks resampled (the
-same ones). Nothing here sees a label before the probe does. Vectors are kept in FOLDER, so that it can be run again.
+AREA is the folder that recipes/king-county.yaml makes, with the vectors `colour+rcf:1024+efficientnet-lite0` and
+`efficientnet-lite0`; RSICD is a folder of images named by class. Every row is the mean of a region's tiles read by a
+Gaussian process on the folds of `chorograph predict`, with 95 % intervals and differences to the first row, both from
+whole blocks resampled (the same ones). Nothing here sees a label before the probe does. Vectors are kept in FOLDER, so
+that it can be run again.
 
 Rows: `plain`; `coarse` (the tile also at half its size); `zoomed` (two opposite quarters, enlarged); `adapted`
-(EfficientNet-Lite0 trained on RSICD's classes); `neighbours` (a projection for which neighbouring tiles are alike and
-others apart, learnt from the area's own tiles); `spread` (standard deviation of the first components over a region's
-tiles, beside the mean).
+(EfficientNet-Lite0 trained on RSICD's classes); `neighbours` (`pretrain --objective neighbours` on the area's own
+tiles); `spread` (squares of the first components of tiles, whose means hold a region's spread).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import nn
 from torch.nn import functional
 
@@ -34,6 +34,7 @@ from chorograph.ground.files import write_json
 from chorograph.ground.stage import Ledger
 from chorograph.metrics.regression import METRICS, BlockBootstrap
 from chorograph.models.encoders.efficientnet import EfficientNetLite, load_efficientnet
+from chorograph.models.graph.aligned import load_aligned
 from chorograph.prediction.crossfit import cross_fit
 from chorograph.prediction.features import Features
 from chorograph.prediction.labels import Question
@@ -41,6 +42,8 @@ from chorograph.prediction.modalities import image_features
 from chorograph.prediction.probes.registry import make_probe_maker
 from chorograph.prediction.settings import TaskSettings
 from chorograph.prediction.task import build_task, make_split
+from chorograph.pretraining.config import NeighboursConfig
+from chorograph.pretraining.objectives.neighbours import train_neighbours
 
 VECTORS = "colour+rcf:1024+efficientnet-lite0"
 #: The last numbers of `VECTORS` are EfficientNet's.
@@ -51,6 +54,7 @@ INDICATORS = {
     "average_household_size": {},
     "poverty_male_percent": {},
 }
+R2 = METRICS["r2"]
 ROWS = ("plain", "coarse", "zoomed", "adapted", "neighbours", "spread")
 
 
@@ -115,32 +119,23 @@ def adapt(rsicd: Path, path: Path, epochs: int, seed: int) -> EfficientNetLite:
         with torch.inference_mode():
             held = torch.from_numpy(tested)
             right = torch.cat([logits(part).argmax(1) == target[part] for part in held.split(64)])
-        print(f"epoch {epoch + 1}: accuracy {right.float().mean():.3f}, {time.perf_counter() - start:.0f} s", flush=True)
+        print(
+            f"epoch {epoch + 1}: accuracy {right.float().mean():.3f}, {time.perf_counter() - start:.0f} s", flush=True
+        )
     torch.save(model.state_dict(), path)
     model.requires_grad_(False)
     return encoder
 
 
-def neighbours_alike(vectors: Vectors, lon: Matrix, lat: Matrix, seed: int, dim: int = 128, steps: int = 1500) -> Vectors:
-    """Return vectors for which a tile is nearer to one of its 4 nearest tiles than to 255 others (InfoNCE)."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    scaled = torch.from_numpy((vectors - vectors.mean(0)) / (vectors.std(0) + 1e-6)).float()
-    place = np.column_stack([lon * np.cos(np.radians(lat.mean())), lat])
-    nearest = cKDTree(place).query(place, 5)[1][:, 1:]
-    net = nn.Sequential(nn.Linear(vectors.shape[1], 256), nn.GELU(), nn.Linear(256, dim))
-    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.01)
-    for _ in range(steps):
-        rows = rng.permutation(len(vectors))[:256]
-        other = nearest[rows, rng.integers(0, 4, len(rows))]
-        a, b = (functional.normalize(net(functional.dropout(scaled[r], 0.2)), dim=1) for r in (rows, other))
-        loss = functional.cross_entropy(a @ b.T / 0.1, torch.arange(len(rows)))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    print(f"neighbours: loss {float(loss):.3f} of {np.log(256):.3f} by chance", flush=True)
+def neighbours(area: Area, vectors: Vectors, work: Path, seed: int) -> Vectors:
+    """Return the vectors of the layer that `pretrain --objective neighbours` trains on EfficientNet's."""
+    out = work / f"neighbours-{seed}"
+    if not (out / "model.safetensors").is_file():
+        ledger = Ledger()
+        train_neighbours(NeighboursConfig(area=area.path, out=out, seed=seed, device="cpu"), ledger)
+        print(f"neighbours: loss {ledger.facts['loss']}", flush=True)
     with torch.inference_mode():
-        return np.asarray(functional.normalize(net(scaled), dim=1).numpy())
+        return np.asarray(load_aligned(out).tower(torch.from_numpy(vectors)).numpy())
 
 
 def spread(vectors: Vectors, components: int = 8) -> Vectors:
@@ -183,8 +178,7 @@ def main() -> None:
             adapted = adapt(asked.rsicd, asked.work / "adapted.pt", asked.epochs, asked.seed)
             return encode_tiles(area, uris, lambda tile: adapted.encode([tile])[0], asked.work / "adapted.npy")
         if row == "neighbours":
-            lon, lat = tiles["lon"].to_numpy(float), tiles["lat"].to_numpy(float)
-            return neighbours_alike(plain[:, -WIDTH:], lon, lat, asked.seed)
+            return neighbours(area, np.ascontiguousarray(plain[:, -WIDTH:]), asked.work, asked.seed)
         return spread(plain[:, -WIDTH:])
 
     rows = [row for row in ROWS if row in asked.rows.split(";") or row == "plain"]
@@ -201,27 +195,26 @@ def main() -> None:
     bootstrap, found = BlockBootstrap(), []
     first: dict[str, Matrix] = {}
     for name, blocks in ways.items():
-        scores: dict[str, object] = {}
+        scores: dict[str, dict[str, Any]] = {}
         for indicator, how in INDICATORS.items():
-            task = build_task(Features(area, blocks), Question(indicator, **how), settings, make_split(settings), Ledger())
+            task = build_task(
+                Features(area, blocks), Question(indicator, **how), settings, make_split(settings), Ledger()
+            )
             run = cross_fit(task.fused, task.target, task.folds, make_probe_maker("gp", seed=asked.seed))
             first.setdefault(indicator, run.predicted)
             rival = first[indicator]
             rows_ = task.labelled & np.isfinite(run.predicted) & np.isfinite(rival)
             target, groups = task.target[rows_], task.groups[rows_]
-            r2 = METRICS["r2"]
 
-            def ahead(t: Matrix, p: Matrix, w: Matrix, other: Matrix = rival[rows_]) -> float:
-                return float(r2(t, p, w) - r2(t, other, w))
+            def ahead(t: Matrix, p: Matrix, w: Matrix, other: Matrix = rival[rows_]) -> Matrix:
+                return np.asarray(R2(t, p, w) - R2(t, other, w))
 
             scores[indicator] = {
-                "r2": bootstrap.estimate(r2, target, run.predicted[rows_], groups).as_list(),
+                "r2": bootstrap.estimate(R2, target, run.predicted[rows_], groups).as_list(),
                 "minus plain": bootstrap.estimate(ahead, target, run.predicted[rows_], groups).as_list(),
             }
         found.append({"row": name, "scores": scores})
-        told = [f"{s['r2'][0]:.3f} ({s['minus plain'][0]:+.3f} [{s['minus plain'][1]:+.3f}, {s['minus plain'][2]:+.3f}])"
-                for s in scores.values()]  # type: ignore[index]  # fmt: skip
-        print(f"{name}: {', '.join(told)}", flush=True)
+        print(name, {indicator: score["r2"][0] for indicator, score in scores.items()}, flush=True)
     write_json(asked.out, {"vectors": VECTORS, "epochs": asked.epochs, "seed": asked.seed, "rows": found})
 
 

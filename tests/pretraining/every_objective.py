@@ -33,7 +33,7 @@ from chorograph.models.graph.alignment import Alignment, GraphTower
 from chorograph.models.graph.compgcn import CompGcn
 from chorograph.models.graph.tucker import TuckER
 from chorograph.models.views.multi_granularity import MultiGranularity
-from chorograph.pretraining.config import AlignConfig, LoopSettings, ViewsConfig
+from chorograph.pretraining.config import AlignConfig, LoopSettings, NeighboursConfig, ViewsConfig
 from chorograph.pretraining.feeds.facts import ReadFacts
 from chorograph.pretraining.feeds.feed import Batches
 from chorograph.pretraining.feeds.pairs import InMemory, Pairs
@@ -50,6 +50,7 @@ from chorograph.pretraining.objectives.links import (
     PairBatches,
     TuckerObjective,
 )
+from chorograph.pretraining.objectives.neighbours import NeighboursObjective, TileBatches, nearest_tiles
 from chorograph.pretraining.objectives.pairs import PAIRINGS, PairObjective, with_bias
 from chorograph.pretraining.objectives.views import Scene, SceneBatches, ViewsObjective
 
@@ -158,6 +159,15 @@ def _knowcl(on_pixels: bool) -> Callable[[World, Path], Made]:
     return make
 
 
+def _neighbours(world: World, folder: Path) -> Made:
+    rng = np.random.default_rng(0)
+    vectors = torch.from_numpy(rng.normal(size=(20, 6)).astype(np.float32))
+    nearest = nearest_tiles(rng.random(20), rng.random(20), 3)
+    config = NeighboursConfig(area=folder, out=folder, **_ASKED)
+    torch.manual_seed(0)
+    return NeighboursObjective(VectorTower(6, 8), vectors), TileBatches(nearest, config, world), config
+
+
 def _tucker(world: World, folder: Path) -> Made:
     graph = _graph()
     both = both_ways(graph.facts, graph.number_of_relations)
@@ -200,6 +210,7 @@ OBJECTIVES: dict[str, Callable[[World, Path], Made]] = {
     "views": _views,
     "knowcl": _knowcl(False),
     "knowcl on pixels": _knowcl(True),
+    "neighbours": _neighbours,
     "tucker": _tucker,
     "compgcn": _compgcn,
     "blip2": _blip2,

@@ -260,6 +260,20 @@ class AlignConfig(LoopSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NeighboursConfig(LoopSettings):
+    """Settings of the objective `neighbours`: neighbouring tiles alike, others apart."""
+
+    area: Path = setting(help="the area folder, with tiles that say where they are")
+    out: Path = setting(help="folder to write: the layer, its description and history")
+    vectors: str = setting("efficientnet-lite0", help="the vectors of tiles that the layer reads, made by `embed`")
+    width: int = setting(256, help="numbers a tile", within=at_least(2))
+    nearest: int = setting(4, help="how many of the nearest tiles are a tile's neighbours", within=at_least(1))
+    epochs: int = setting(60, help="passes over the tiles", within=at_least(1))
+    batch_size: int = setting(256, help="tiles a step", within=at_least(2))
+    lr: float = setting(0.001, help="learning rate of Adam", within=above(0))
+
+
+@dataclass(frozen=True, kw_only=True)
 class GraphEmbedConfig(LoopSettings):
     """Settings of `chorograph graph embed`."""
 

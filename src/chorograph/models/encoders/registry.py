@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -94,7 +95,8 @@ def resolve(name: str) -> str:
 
 def images_seen(name: str) -> set[str]:
     """Return the SHA-256 of the images that the checkpoints in an encoder's name say they were trained on."""
-    lists = [Path(part.removesuffix(BF16).removeprefix("adapter:")) / SEEN for part in name.split("+")]
+    folders = (part.removesuffix(BF16).removeprefix("adapter:").removeprefix("neighbours:") for part in name.split("+"))
+    lists = [Path(folder) / SEEN for folder in folders]
     return {sha256 for path in lists if path.is_file() for sha256 in path.read_text(encoding="ascii").split()}
 
 
@@ -157,12 +159,12 @@ def _efficientnet(argument: str, device: str) -> ImageEncoder:
     return load_efficientnet(device)
 
 
-def _knowcl(argument: str, device: str) -> ImageEncoder:
+def _knowcl(argument: str, device: str, kind: str = "knowcl") -> ImageEncoder:
     from chorograph.models.graph.aligned import base_encoder_of, load_aligned
 
     folder = Path(argument)
     base = base_encoder_of(folder)
-    return load_aligned(folder, None if base is None else load_encoder(base, device))
+    return load_aligned(folder, None if base is None else load_encoder(base, device), kind)
 
 
 def _adapter(argument: str, device: str) -> ImageEncoder:
@@ -209,6 +211,12 @@ ENCODERS.add(
     _knowcl,
     "knowcl:FOLDER, an image tower aligned with a knowledge graph by `chorograph graph align`",
     paper="Liu et al. 2023, Knowledge-infused contrastive learning for urban imagery-based socioeconomic prediction",
+)
+ENCODERS.add(
+    "neighbours",
+    partial(_knowcl, kind="neighbours"),
+    "neighbours:FOLDER, a layer that learnt which tiles are neighbours (`pretrain --objective neighbours`)",
+    paper="Jean et al. 2019, Tile2Vec: unsupervised representation learning for spatially distributed data",
 )
 ENCODERS.add(
     "adapter", _adapter, "adapter:FOLDER, what `chorograph pretrain --adapter` left, on the model it was made for"

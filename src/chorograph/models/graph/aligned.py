@@ -121,7 +121,7 @@ class AlignedEncoder:
         return np.concatenate(parts)
 
 
-def load_aligned(folder: Path, base: ImageEncoder | None = None) -> AlignedEncoder:
+def load_aligned(folder: Path, base: ImageEncoder | None = None, kind: str = "knowcl") -> AlignedEncoder:
     """Load what `graph align` wrote; `base` is the encoder whose vectors the tower reads, if it does."""
     path = folder / "config.json"
     said = read_described(path, ALIGNED_FORMAT, "what `chorograph graph align` writes", _SHAPE)
@@ -132,7 +132,7 @@ def load_aligned(folder: Path, base: ImageEncoder | None = None) -> AlignedEncod
         on_vectors = said["tower"].startswith("vectors:")
         tower = VectorTower(len(weights["mean"]), said["width"]) if on_vectors else PixelTower(said["tower"])
         tower.load_state_dict(weights)
-    return AlignedEncoder(f"knowcl:{folder}", tower.eval(), said["width"], said["size"], base)
+    return AlignedEncoder(f"{kind}:{folder}", tower.eval(), said["width"], said["size"], base)
 
 
 def base_encoder_of(folder: Path) -> str | None:
