@@ -18,12 +18,13 @@ _ADDED_BY = {
     "images": "chorograph area add imagery",
     "indicators": "chorograph area add indicators",
     "poi_counts": "chorograph area add places",
+    "context": "chorograph area add places --from CITY.osm.pbf (roads, water and names for maps)",
     "captions": "chorograph caption, or chorograph area add captions",
     "triples": "chorograph graph build, or chorograph area add graph",
 }
 _FOLDERS = {"embeddings": "chorograph embed", "predictions": "chorograph predict --save NAME"}
 #: What only regions can have.
-_OF_REGIONS = ("indicators", "poi_counts", "triples", "predictions")
+_OF_REGIONS = ("indicators", "poi_counts", "context", "triples", "predictions")
 
 
 def lacking(area: Area) -> dict[str, str]:

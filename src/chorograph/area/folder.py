@@ -28,6 +28,7 @@ from chorograph.area.tables import (
     empty,
     from_arrow,
     get_table,
+    has_geometry,
     text_columns,
     to_arrow,
 )
@@ -170,6 +171,12 @@ class Area:
             regions: pd.DataFrame = self.regions
             return regions
         path = self.table_path(table)
+        if has_geometry(table):
+            held = os.path.lexists(path)
+            features: pd.DataFrame = (
+                read_features_table(path, table) if held else gpd.GeoDataFrame(empty(get_table(table)), crs=CRS)
+            )
+            return features
         return read_parquet(path, table) if os.path.lexists(path) else empty(get_table(table))
 
     def write(self, table: str, frame: pd.DataFrame) -> Path:
@@ -240,20 +247,25 @@ def read_parquet(path: Path, table: str) -> pd.DataFrame:
 
 def read_regions(path: Path) -> gpd.GeoDataFrame:
     """Read the regions in EPSG:4326; `AreaError` naming the file, column and row where they break the contract."""
-    with _at_door(path, "regions"):
+    return read_features_table(path, "regions")
+
+
+def read_features_table(path: Path, table: str) -> gpd.GeoDataFrame:
+    """Read a table of features in EPSG:4326; `AreaError` naming the file, column and row where it is not that table."""
+    with _at_door(path, table):
         check_regular(path)
         found = gpd.read_parquet(path)
         if found.geometry.name != "geometry":
-            raise AreaError(f"regions: column 'geometry' is missing; it has {', '.join(map(str, found.columns[:12]))}")
+            raise AreaError(f"{table}: column 'geometry' is missing; it has {', '.join(map(str, found.columns[:12]))}")
         if found.crs is None:
-            raise AreaError("regions: the geometry says no reference system")
-        texts = pa.table(
-            {c: pa.array(found[c], from_pandas=True) for c in ("region_id", "name", "group") if c in found}
-        )
-        frame = text_columns("regions", texts).assign(geometry=found.geometry.to_numpy())
-        check_rows("regions", frame)
-        regions = gpd.GeoDataFrame(frame, geometry="geometry", crs=found.crs)
-        return regions if regions.crs == CRS else regions.to_crs(CRS)
+            raise AreaError(f"{table}: the geometry says no reference system")
+        named = [name for name in get_table(table).names if name in found and name != "geometry"]
+        columns = pa.table({name: pa.array(found[name], from_pandas=True) for name in named})
+        kinds = ("text", "integer", "number")
+        frame = text_columns(table, columns, kinds).assign(geometry=found.geometry.to_numpy())
+        check_rows(table, frame)
+        features = gpd.GeoDataFrame(frame, geometry="geometry", crs=found.crs)
+        return features if features.crs == CRS else features.to_crs(CRS)
 
 
 def read_split(path: Path) -> pd.DataFrame:
@@ -310,12 +322,12 @@ def write_table(folder: Path, table: str, frame: pd.DataFrame) -> Path:
     conformed = conform(table, frame)
     path = folder / f"{table}.parquet"
     with atomic_path(path) as temporary:
-        if table == "regions":
+        if has_geometry(table):
             crs = getattr(frame, "crs", None) or CRS
-            regions = gpd.GeoDataFrame(conformed, geometry="geometry", crs=crs)
-            if regions.crs != CRS:
-                regions = regions.to_crs(CRS)
-            regions.to_parquet(temporary, index=False)
+            features = gpd.GeoDataFrame(conformed, geometry="geometry", crs=crs)
+            if features.crs != CRS:
+                features = features.to_crs(CRS)
+            features.to_parquet(temporary, index=False)
         else:
             pq.write_table(to_arrow(table, conformed), temporary, compression="zstd")
     return path

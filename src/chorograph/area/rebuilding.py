@@ -11,7 +11,7 @@ from chorograph.ground.errors import InputError
 from chorograph.ground.files import sha256_file
 
 #: Steps that write into the tables that a build makes.
-_SHARED = ("imagery", "streetviews", "indicators", "places", "graph", "captions")
+_SHARED = ("imagery", "streetviews", "indicators", "raster", "places", "graph", "captions")
 
 
 def check_only_built(area: Path) -> None:

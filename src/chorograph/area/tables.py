@@ -74,6 +74,8 @@ TABLES: dict[str, Table] = {
         _table("triples", "head relation tail", "head", "relation", "tail"),
         _table("entities", "entity", "entity", "kind", "region_id?"),
         _table("poi_counts", "region_id poi", "region_id", "poi", "count:integer"),
+        _table("places", "place", "place", "category", "name?", "lon:number", "lat:number"),
+        _table("context", "feature", "feature", "kind", "rank:integer", "name?", "geometry:geometry"),
         _table(
             "ratings", "image_id caption_id rater question", "image_id", "caption_id", "rater", "question",
             "value:number", "at",
@@ -82,6 +84,8 @@ TABLES: dict[str, Table] = {
 }  # fmt: skip
 
 VIEWS = ("satellite", "street")
+#: What lies around regions on a map.
+CONTEXT = ("road", "water", "place")
 
 
 def empty(table: Table) -> pd.DataFrame:
@@ -119,6 +123,11 @@ def get_table(name: str) -> Table:
     if name not in TABLES:
         raise UnknownNameError.of("table", name, TABLES)
     return TABLES[name]
+
+
+def has_geometry(name: str) -> bool:
+    """Return whether a table is one of features."""
+    return any(column.kind == "geometry" for column in get_table(name).columns)
 
 
 def to_arrow(name: str, frame: pd.DataFrame) -> pa.Table:
@@ -281,6 +290,11 @@ def _check_indicators(frame: pd.DataFrame) -> None:
         )
 
 
+def _check_context(frame: pd.DataFrame) -> None:
+    if (wrong := ~frame["kind"].isin(CONTEXT)).any():
+        raise AreaError(f"context: kind is one of {', '.join(CONTEXT)}, not {frame.loc[wrong, 'kind'].iloc[0]!r}")
+
+
 def _check_poi_counts(frame: pd.DataFrame) -> None:
     if (negative := frame["count"] < 0).any():
         raise AreaError(f"poi_counts: count is negative in {_rows(negative)}")
@@ -291,6 +305,7 @@ _RULES = {
     "images": _check_images,
     "indicators": _check_indicators,
     "poi_counts": _check_poi_counts,
+    "context": _check_context,
 }
 
 

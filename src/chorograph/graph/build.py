@@ -18,7 +18,7 @@ from scipy.sparse import coo_array
 from scipy.spatial import KDTree
 
 from chorograph.area.splits import EARTH_RADIUS_M, to_sphere
-from chorograph.ground.arrays import Indices
+from chorograph.ground.arrays import Indices, Vector
 from chorograph.ground.errors import InputError
 
 if TYPE_CHECKING:
@@ -193,14 +193,23 @@ def _points(
     at = located_at(lon, lat, placed) if len(placed) else np.empty((0, 2), np.int64)
     profiles = np.zeros((number, len(categories)))
     np.add.at(profiles, (shaped[at[:, 1]], codes[at[:, 0]]), 1.0)
-    near = within_m(lon, lat, thresholds.competitive_m)
-    rivals = near[codes[near[:, 0]] == codes[near[:, 1]]]
+    rivals = _rivals(lon, lat, codes.astype(np.int64), thresholds.competitive_m)
     facts = [
         _facts("locateAt", poi, region, at),
         _facts("cateOf", poi, category, np.stack([np.arange(len(poi)), codes.astype(np.int64)], axis=1)),
         _facts("competitive", poi, poi, rivals),
     ]
     return facts, [_entities(poi, "poi"), _entities(category, "category")], profiles
+
+
+def _rivals(lon: Vector, lat: Vector, codes: Indices, metres: float) -> Indices:
+    """Return pairs of points of one category at most `metres` apart: a category at a time, for a city has millions."""
+    pairs = [np.empty((0, 2), np.int64)]
+    for code in np.unique(codes):
+        rows = np.flatnonzero(codes == code)
+        pairs.append(rows[within_m(lon[rows], lat[rows], metres)])
+    together = np.concatenate(pairs)
+    return _sorted(together[:, 0], together[:, 1])
 
 
 def _centres(regions: gpd.GeoDataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from chorograph.area.folder import Area
 
 MODALITIES = ("image", "context", "location", "shape", "poi", "graph", "text")
-#: Parts of the graph, computed where they are asked for by name; `graph:NAME` are vectors of `graph embed`.
+#: Parts of the graph, computed where they are asked for by name; `graph:NAME` are vectors of `graph embed`, and
+#: `region:NAME` those of regions that were made elsewhere.
 GRAPH_PARTS = ("graph-degrees", "graph-categories", "graph-surroundings", "graph-position")
 #: Vectors of street views, made by `embed --view street` with the model of `embeddings`; where asked for by name.
 STREET = "street"
@@ -86,8 +87,10 @@ class Features:
             return [name for name in STANDARD if name in self.blocks] or list(self.blocks)
         names = split_names(asked)
         for name in names:
-            if name not in (*MODALITIES, STREET, *GRAPH_PARTS) and not name.startswith("graph:"):
-                raise UnknownNameError.of("modality", name, (*MODALITIES, STREET, *GRAPH_PARTS, "graph:NAME"))
+            if name not in (*MODALITIES, STREET, *GRAPH_PARTS) and not name.startswith(columns.AT_REST):
+                raise UnknownNameError.of(
+                    "modality", name, (*MODALITIES, STREET, *GRAPH_PARTS, "graph:NAME", "region:NAME")
+                )
             if name not in self.blocks:
                 raise InputError(f"{self.area.path} has no {name} features; it has {', '.join(self.blocks)}")
         return names
@@ -127,7 +130,7 @@ def read_features(
     if area.has("triples"):
         blocks["graph"] = columns.graph_features(area.triples, area.entities, ids)
     for name in split_names(modalities):
-        if name in GRAPH_PARTS or name.startswith("graph:"):
+        if name in GRAPH_PARTS or name.startswith(columns.AT_REST):
             blocks[name] = columns.graph_part(area, name)
         elif name == STREET and embeddings is not None:
             blocks[name] = columns.street_features(area, embeddings.model, ids)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from chorograph.area.folder import Area
 
 
+#: How vectors of regions at rest are asked for: those of `graph embed`, and those made elsewhere.
+AT_REST = ("graph:", "region:")
 #: Components kept of the graph's region-to-region links, and of its other facts.
 _COMPONENTS = 10
 #: Regions whose surroundings are averaged at once: bounds the memory of large areas.
@@ -148,12 +150,12 @@ def street_features(area: Area, model: str, region_ids: pd.Series[str]) -> Matri
 
 
 def graph_part(area: Area, name: str) -> Matrix:
-    """Return a part of the graph: `graph-PART` of `chorograph.graph.profile`, or `graph:NAME`, vectors at rest."""
+    """Return a part of the graph, `graph-PART` of `chorograph.graph.profile`, or vectors at rest (`AT_REST`)."""
     ids = area.regions["region_id"]
-    if name.startswith("graph:"):
+    if name.startswith(AT_REST):
         from chorograph.graph.vectors import GraphEmbeddings
 
-        held = GraphEmbeddings.read(area.embeddings_path(name.removeprefix("graph:")))
+        held = GraphEmbeddings.read(area.embeddings_path(name.partition(":")[2]))
         rows = pd.Index(held.region_ids).get_indexer(pd.Index(ids))
         return np.where(rows[:, None] >= 0, held.vectors[rows].astype(np.float64), np.nan)
     from chorograph.graph.facts import Graph

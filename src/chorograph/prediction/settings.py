@@ -10,8 +10,9 @@ from chorograph.prediction.probes.names import PROBES
 
 MODALITY_HELP = (
     "comma-separated, of image, context (imagery around), location, shape, poi, graph, text, street, graph-degrees, "
-    "graph-categories, graph-surroundings, graph-position, graph:NAME (vectors of `graph embed`); all: the first "
-    "seven; standard: image, context, location"
+    "graph-categories, graph-surroundings, graph-position, graph:NAME (vectors of `graph embed`), "
+    "region:NAME (of regions, made elsewhere, such as AlphaEarth's); all: the first seven; standard: image, context, "
+    "location"
 )
 
 

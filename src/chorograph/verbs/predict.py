@@ -38,7 +38,7 @@ def inputs(settings: Settings) -> list[Path]:
     if settings.texts is not None:
         files.append(area.embeddings_path(f"text:{resolve(settings.texts)}"))
     named = split_names(settings.modalities)
-    files += [area.embeddings_path(name.removeprefix("graph:")) for name in named if name.startswith("graph:")]
+    files += [area.embeddings_path(name.partition(":")[2]) for name in named if name.startswith(("graph:", "region:"))]
     if "street" in named and uses_imagery(settings):
         files.append(area.embeddings_path(f"street:{resolve(settings.embeddings)}"))
     if settings.split.startswith("given:"):

@@ -19,7 +19,6 @@ from chorograph.acquisition.own.indicators import check_units, read_indicators
 from chorograph.acquisition.own.points import read_points
 from chorograph.acquisition.own.street import near_regions, no_more_than
 from chorograph.acquisition.own.vectors import read_vectors
-from chorograph.area.descriptions import Description, write_descriptions
 from chorograph.area.folder import Area, Source
 from chorograph.area.growing import ImagesOf, add_rows, add_source, remove_unnamed
 from chorograph.ground.errors import InputError
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
         IndicatorSettings,
         PointSettings,
         Provenance,
-        RasterSettings,
         Reading,
         StreetSettings,
     )
@@ -107,24 +105,6 @@ def add_indicators(
     check_units(asked, rows)
     add_rows(area, "indicators", rows, ledger, replace=replace)
     add_source(area, Source(said.source, said.licence))
-
-
-def add_raster(
-    area: Area,
-    path: Path,
-    asked: RasterSettings,
-    said: Provenance,
-    ledger: Ledger,
-    *,
-    replace: bool = False,
-) -> None:
-    """Add what a raster's cells come to in each region as an indicator, and what kind of indicator that is."""
-    from chorograph.acquisition.sources.zonal import kind_of, read_raster
-
-    rows = read_raster(path, asked, _regions(area), said.source, ledger)
-    add_rows(area, "indicators", rows, ledger, replace=replace)
-    add_source(area, Source(said.source, said.licence))
-    write_descriptions(area, {name: Description(kind=kind_of(asked)) for name in rows["indicator"].unique()})
 
 
 def add_places(

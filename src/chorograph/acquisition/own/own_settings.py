@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from chorograph.ground.settings import above, at_least, between, setting
+from chorograph.ground.settings import Range, above, at_least, between, setting
 
 #: The deepest zoom of a tile.
 MOST_ZOOM = 30
@@ -34,7 +34,9 @@ class RegionSettings:
 
     region_id: str = setting("region_id", help="the column that names a region, in every file")
     layer: str | None = setting(None, help="the layer of a file of regions that has several")
-    crs: str | None = setting(None, help="the reference system of polygons whose file has none or a wrong one")
+    crs: str | None = setting(
+        None, help="the reference system of polygons whose file has none or a wrong one; also gcj02, bd09, bd09mc"
+    )
     make_valid: bool = setting(False, help="repair polygons that cross themselves, and count them")
     name_column: str | None = setting(
         None, help="the column of the regions' names; by default `name` where there is one"
@@ -105,7 +107,9 @@ class RasterSettings:
     )
     year: int | None = setting(None, help="the year that the raster is of", within=between(1, 9999))
     band: int = setting(1, help="the band that is read, from 1", within=at_least(1))
-    nodata: float | None = setting(None, help="a cell's value that means no data, beside what the file says")
+    nodata: float | None = setting(
+        None, help="a cell's value that means no data, beside what the file says", within=Range()
+    )
     raster_crs: str | None = setting(None, help="the reference system of a raster that has none or a wrong one")
     resampling: str = setting(
         "none",
@@ -125,6 +129,27 @@ class PointSettings:
 
     category: str | None = setting(
         None, help="the column of the points' categories; by default `category` and the like"
+    )
+    points_crs: str = setting(
+        "wgs84", help="the degrees of points: wgs84, or China's gcj02 or bd09", choices=("wgs84", "gcj02", "bd09")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapSettings:
+    """What is taken of a map: OpenStreetMap (.osm.pbf) or Overture (GeoParquet)."""
+
+    take: list[str] = setting(
+        ["places", "roads", "buildings", "context"],
+        help="of a map: places (counts by category), roads and buildings (measures, as indicators), context (main "
+        "roads, water and names, which are drawn under regions)",
+        choices=("places", "roads", "buildings", "context"),
+    )
+    keys: list[str] = setting(
+        [], help="the tags that make a place of OpenStreetMap; by default amenity, shop, leisure, tourism and the like"
+    )
+    year: int | None = setting(
+        None, help="the year of a map's measures, where the map does not say it", within=between(1, 9999)
     )
 
 
@@ -197,7 +222,11 @@ class EmbeddingSettings:
     """What vectors made elsewhere are called."""
 
     name: str = setting(
-        help="the name of the vectors: for predict, --embeddings NAME (images) or --modalities graph:NAME (regions)"
+        help="the name of the vectors: for predict, --embeddings NAME (images) or --modalities region:NAME (regions)"
+    )
+    version: str | None = setting(None, help="the version of AlphaEarth or TESSERA, where the files do not say it")
+    year: int | None = setting(
+        None, help="the year of AlphaEarth or TESSERA, where the files do not say it", within=between(1, 9999)
     )
 
 

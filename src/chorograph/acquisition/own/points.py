@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from chorograph.acquisition.coordinates.baidu import TO_WGS84
 from chorograph.acquisition.own.own_settings import PointSettings, Reading
 from chorograph.acquisition.own.places import places_of
 from chorograph.acquisition.own.reading.ids import id_column_of, match_regions
@@ -85,7 +86,10 @@ def _placed(
     column = table.need([asked.category] if asked.category else _CATEGORY)
     held = ~shapely.is_missing(places.to_numpy())
     points = shapely.point_on_surface(places.to_numpy())
-    found, _ = region_at(shapely.get_x(points), shapely.get_y(points), regions)
+    lon, lat = shapely.get_x(points), shapely.get_y(points)
+    if asked.points_crs != "wgs84":
+        lon, lat = TO_WGS84[asked.points_crs](lon, lat)
+    found, _ = region_at(lon, lat, regions)
     inside = found.notna().to_numpy()
     ledger.drop("point of interest without a place", int((~held).sum()))
     ledger.drop("point of interest in no region", int((held & ~inside).sum()))

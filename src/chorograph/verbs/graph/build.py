@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chorograph.ground.errors import InputError
 from chorograph.ground.settings import at_least, between, plain, setting
 from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
 from chorograph.verbs.verb import Verb
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chorograph.area.folder import Area
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +22,9 @@ class Settings:
     """Settings of `chorograph graph build`."""
 
     area: Path = setting(help="the area folder; its triples.parquet and entities.parquet are written")
-    poi: Path | None = setting(None, help="points of interest: CSV of poi (an id), category, lon, lat")
+    poi: Path | None = setting(
+        None, help="points of interest: CSV of poi (an id), category, lon, lat; by default the area's places, if any"
+    )
     business_areas: Path | None = setting(None, help="business areas: CSV of business_area (an id), lon, lat")
     flows: Path | None = setting(None, help="origin-destination table: CSV of origin, destination (regions), count")
     near_m: float = setting(
@@ -39,7 +47,7 @@ class Settings:
 
 def inputs(settings: Settings) -> list[Path]:
     """Return the area's tables and the user's."""
-    tables = [settings.area / f"{name}.parquet" for name in ("regions", "poi_counts")]
+    tables = [settings.area / f"{name}.parquet" for name in ("regions", "poi_counts", "places")]
     return tables + [path for path in (settings.poi, settings.business_areas, settings.flows) if path is not None]
 
 
@@ -56,7 +64,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         if area.has("triples") and not settings.replace:
             raise InputError(f"{area.path} has a graph already; --replace builds another in its place")
         sources = Sources(
-            points=read_columns(settings.poi, ("poi", "category"), ("lon", "lat"), unique="poi"),
+            points=_points(settings.poi, area),
             counts=area.read("poi_counts") if area.has("poi_counts") else None,
             business_areas=read_columns(
                 settings.business_areas, ("business_area",), ("lon", "lat"), unique="business_area"
@@ -86,6 +94,15 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         inputs=inputs(settings),
         work=work,
     )
+
+
+def _points(file: Path | None, area: Area) -> pd.DataFrame | None:
+    """Return the points of interest of a file, or those that the area holds; None where there are none."""
+    from chorograph.graph.reading import read_columns
+
+    if file is None and area.has("places"):
+        return area.read("places").rename(columns={"place": "poi"})
+    return read_columns(file, ("poi", "category"), ("lon", "lat"), unique="poi")
 
 
 VERB = Verb(

@@ -13,6 +13,7 @@ import pandas as pd
 import pyogrio
 import shapely
 
+from chorograph.acquisition.coordinates.baidu import TO_WGS84, china_system
 from chorograph.area.local_files import offline, refuse_pointers
 from chorograph.ground.errors import InputError, UnknownNameError
 
@@ -54,7 +55,7 @@ def of_table(table: OwnTable, crs: str | None) -> gpd.GeoDataFrame:
 def _in_degrees(path: Path, frame: gpd.GeoDataFrame, crs: str | None) -> gpd.GeoDataFrame:
     """Return flat features in EPSG:4326, an empty geometry as None; `InputError` where that cannot be."""
     if crs is not None:
-        frame = _as_crs(frame, crs)
+        frame = _as_crs(frame, crs)  # China's systems are brought to degrees at once
     if frame.crs is None:
         raise InputError(f"{path} does not say its coordinate reference system; say it, for example --crs EPSG:4326")
     if frame.crs.is_geographic:
@@ -141,6 +142,12 @@ def _of_text(path: Path, frame: pd.DataFrame) -> gpd.GeoDataFrame:
 def _as_crs(frame: gpd.GeoDataFrame, crs: str) -> gpd.GeoDataFrame:
     from pyproj.exceptions import CRSError
 
+    if (china := china_system(crs)) is not None:
+        geometry = shapely.transform(
+            np.asarray(frame.geometry, dtype=object), lambda xy: np.stack(TO_WGS84[china](xy[:, 0], xy[:, 1]), axis=1)
+        )
+        moved: gpd.GeoDataFrame = frame.set_geometry(gpd.GeoSeries(geometry, index=frame.index, crs=4326))
+        return moved
     try:
         named: gpd.GeoDataFrame = frame.set_crs(crs, allow_override=True)
     except CRSError as error:

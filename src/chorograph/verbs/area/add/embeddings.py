@@ -1,4 +1,4 @@
-"""`area add embeddings`: Add vectors made elsewhere, of images or of regions."""
+"""`area add embeddings`: Add vectors made elsewhere: a table, or AlphaEarth's or TESSERA's files."""
 
 from __future__ import annotations
 
@@ -21,15 +21,20 @@ class Settings(OfRegions, Reading, EmbeddingSettings, Step):
 def add(area: Area, asked: Settings, ledger: Ledger, progress: Progress) -> None:
     """Add to the area."""
     from chorograph.acquisition.own.adding import add_embeddings
+    from chorograph.acquisition.sources.adding import add_made_elsewhere
+    from chorograph.acquisition.sources.elsewhere import made_elsewhere
 
+    if (made := made_elsewhere(asked.from_)) is not None:
+        add_made_elsewhere(area, made, asked, asked, ledger, progress, replace=asked.replace)
+        return
     add_embeddings(area, asked.from_, asked, asked, asked.region_id, asked, ledger, replace=asked.replace)
 
 
 VERB = adding(
     "embeddings",
-    "Add vectors made elsewhere, of images or of regions.",
+    "Add vectors made elsewhere: a table of images or regions, or AlphaEarth's or TESSERA's files.",
     Settings,
     add,
     tables=[],
-    example="alphaearth.parquet --name alphaearth",
+    example="alphaearth/v1/annual/2023/10N --name alphaearth",
 )

@@ -25,7 +25,7 @@ class Settings(RasterSettings, Step):
 
 def add(area: Area, asked: Settings, ledger: Ledger, progress: Progress) -> None:
     """Add to the area."""
-    from chorograph.acquisition.own.adding import add_raster
+    from chorograph.acquisition.sources.adding import add_raster
 
     add_raster(area, asked.from_, asked, asked, ledger, replace=asked.replace)
 
