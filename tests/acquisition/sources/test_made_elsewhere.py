@@ -16,7 +16,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
 
 import chorograph as cg
-from chorograph.acquisition.sources.alphaearth import dequantised
+from chorograph.acquisition.sources.vectors.alphaearth import dequantised
 from chorograph.area.folder import Area
 from chorograph.graph.vectors import GraphEmbeddings
 from chorograph.ground.errors import InputError

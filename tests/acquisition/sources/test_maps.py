@@ -10,7 +10,7 @@ import pytest
 from map_made import EAST, HALL, HOUSES, LANE, ROAD, WEST, regions, write_osm, write_overture
 from pyproj import Geod
 
-from chorograph.acquisition.sources.overture import is_overture
+from chorograph.acquisition.sources.maps.overture import is_overture
 from chorograph.area.check import check_area
 from chorograph.area.folder import Area
 from chorograph.ground.errors import InputError

@@ -6,10 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chorograph.acquisition.sources.elsewhere import Made, region_vectors
-from chorograph.acquisition.sources.mapped import KINDS, Mapped, context, counted_places, measures
-from chorograph.acquisition.sources.osm import KEYS, is_osm, read_osm
-from chorograph.acquisition.sources.overture import read_overture
+from chorograph.acquisition.sources.maps.mapped import KINDS, Mapped, context, counted_places, measures
+from chorograph.acquisition.sources.maps.osm import KEYS, is_osm, read_osm
+from chorograph.acquisition.sources.maps.overture import read_overture
+from chorograph.acquisition.sources.vectors.elsewhere import Made, region_vectors
 from chorograph.acquisition.sources.zonal import kind_of, read_raster
 from chorograph.area.descriptions import Description, write_descriptions
 from chorograph.area.folder import Area, Source

@@ -22,7 +22,7 @@ def add(area: Area, asked: Settings, ledger: Ledger, progress: Progress) -> None
     """Add to the area."""
     from chorograph.acquisition.own.adding import add_embeddings
     from chorograph.acquisition.sources.adding import add_made_elsewhere
-    from chorograph.acquisition.sources.elsewhere import made_elsewhere
+    from chorograph.acquisition.sources.vectors.elsewhere import made_elsewhere
 
     if (made := made_elsewhere(asked.from_)) is not None:
         add_made_elsewhere(area, made, asked, asked, ledger, progress, replace=asked.replace)

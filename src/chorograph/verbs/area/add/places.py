@@ -22,8 +22,8 @@ def add(area: Area, asked: Settings, ledger: Ledger, progress: Progress) -> None
     """Add to the area."""
     from chorograph.acquisition.own.adding import add_places
     from chorograph.acquisition.sources.adding import add_map
-    from chorograph.acquisition.sources.osm import is_osm
-    from chorograph.acquisition.sources.overture import is_overture
+    from chorograph.acquisition.sources.maps.osm import is_osm
+    from chorograph.acquisition.sources.maps.overture import is_overture
 
     if is_osm(asked.from_) or is_overture(asked.from_):
         add_map(area, asked.from_, asked, asked.category, asked, ledger, replace=asked.replace)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from chorograph.acquisition.sources.mapped import PLACES, RANKS, Bounds, Mapped, window_of
+from chorograph.acquisition.sources.maps.mapped import PLACES, RANKS, Bounds, Mapped, window_of
 from chorograph.ground.errors import InputError, MissingExtraError
 from chorograph.ground.files import check_regular
 

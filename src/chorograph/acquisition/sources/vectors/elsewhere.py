@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from chorograph.acquisition.own.joining import LEAST_COVERED
-from chorograph.acquisition.sources import alphaearth, tessera
-from chorograph.acquisition.sources.fields import Field, pooled
 from chorograph.acquisition.sources.rasters import SUFFIXES
+from chorograph.acquisition.sources.vectors import alphaearth, tessera
+from chorograph.acquisition.sources.vectors.fields import Field, pooled
 from chorograph.area.folder import Source
 from chorograph.area.raster_files import NoRasterError, open_raster
 from chorograph.graph.vectors import GraphEmbeddings

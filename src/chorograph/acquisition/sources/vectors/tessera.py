@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from chorograph.acquisition.sources.fields import Field
 from chorograph.acquisition.sources.rasters import opened
+from chorograph.acquisition.sources.vectors.fields import Field
 from chorograph.area.folder import Source
 from chorograph.ground.arrays import Vectors
 from chorograph.ground.errors import InputError

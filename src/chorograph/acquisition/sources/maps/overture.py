@@ -17,7 +17,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import shapely
 
-from chorograph.acquisition.sources.mapped import PLACES, RANKS, Mapped, window_of
+from chorograph.acquisition.sources.maps.mapped import PLACES, RANKS, Mapped, window_of
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import check_regular
 

@@ -1,0 +1,1 @@
+"""Maps of roads, buildings and places: OpenStreetMap and Overture."""

@@ -1,0 +1,1 @@
+"""Vectors of the ground that others made: AlphaEarth and TESSERA."""
