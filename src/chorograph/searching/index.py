@@ -68,6 +68,7 @@ class LanceIndex:
         try:
             import lancedb
             import pyarrow as pa
+            from lancedb.index import IvfSq
         except ImportError as error:
             raise MissingExtraError.of("serve", error) from error
         name = f"{_TABLE}-{_digest(vectors)}"
@@ -88,12 +89,8 @@ class LanceIndex:
         schema = pa.schema([("row", pa.int64()), ("vector", pa.list_(pa.float32(), vectors.shape[1]))])
         draft = f"{name}-draft"
         table = database.create_table(draft, data=batches(), schema=schema, mode="overwrite")
-        table.create_index(
-            metric="cosine",
-            vector_column_name="vector",
-            index_type="IVF_SQ",
-            num_partitions=max(1, len(vectors) // _PARTITION),
-        )
+        partitions = max(1, len(vectors) // _PARTITION)
+        table.create_index("vector", config=IvfSq(distance_type="cosine", num_partitions=partitions))
         # Named last, so that a build that was killed is not taken for a whole one.
         Path(folder, f"{draft}.lance").rename(Path(folder, f"{name}.lance"))
         return cls(database.open_table(name))
