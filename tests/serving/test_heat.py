@@ -11,13 +11,15 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from watching import Watched, barriers, wait
 
 from chorograph.area.folder import Area
 from chorograph.area.tiles import tile_centre, tile_of
 from chorograph.ground.errors import InputError
+from chorograph.searching.regions import Hit
 from chorograph.serving.api.app import Serving, create_app
 from chorograph.serving.api.guard import Access
-from chorograph.serving.catalogue.finder import Finder
+from chorograph.serving.catalogue.finder import Finder, Found
 from chorograph.serving.catalogue.heat import TILE_PX, HeatMaps, _tiled, mosaic_of
 from chorograph.serving.catalogue.served import Catalogue, ServedArea
 
@@ -146,6 +148,24 @@ def test_the_server_draws_it_or_says_what_is_missing(
         assert told["peaks"][0]["place"]
         assert httpx.get(f"{address}/heatmap", params={"region": "R01", "q": " "}).status_code == 400
         assert httpx.get(f"{address}/heatmap", params={"region": "nobody", "q": "red"}).status_code == 404
+
+
+@pytest.mark.browser
+def test_a_card_after_a_search_shows_where_the_words_fit(
+    page: Any, painted: tuple[ServedArea, Any], finder: Finder, run_app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    can = {"words": "images", "similar": True, "model": "colours"}
+    monkeypatch.setattr(Finder, "can", lambda _: can)
+    monkeypatch.setattr(Finder, "by_words", lambda *_: Found("images", [Hit("R01", 0.9)]))
+    app = create_app(Serving(Catalogue([painted[0]]), Access("a-token-of-a-test"), warm=False))
+    with run_app(app) as address:
+        watched = Watched(page, address)
+        watched.open(f"/areas/{painted[0].slug}?q=red&region=R01")
+        page.click("#heat summary")
+        wait(lambda: page.evaluate("document.querySelector('#heat img').naturalWidth > 0"))
+        assert "Red fits best" in page.inner_text("#heat p")
+        assert not barriers(page)
+        assert watched.is_well()
 
 
 def test_without_a_text_tower_a_heat_map_says_why_not(server: str) -> None:

@@ -22,10 +22,12 @@ from chorograph.ground.settings import configure
 from chorograph.ground.stage import fingerprint
 from chorograph.models.encoders.protocols import ImageEncoder
 from chorograph.models.encoders.registry import resolve
-from chorograph.prediction.newcomers import Newcomer, NewcomerModel
+from chorograph.prediction.newcomers import Estimate, Newcomer, NewcomerModel
 from chorograph.prediction.settings import PredictionSettings
 from chorograph.prediction.task import make_split
+from chorograph.serving.catalogue.cards import number
 from chorograph.serving.catalogue.finder import open_encoder
+from chorograph.serving.catalogue.layers import title_of
 from chorograph.serving.catalogue.served import ServedArea
 
 #: Corners that a sent polygon may have.
@@ -68,9 +70,12 @@ class Predictor:
             raise InputError(f"the run {self.run} looks at no imagery: send the polygon alone")
         vectors = self.encoder.encode(list(pictures)) if self.encoder and pictures else np.empty((0, 0), np.float32)
         told = self.model.predict(Newcomer(geometry, np.asarray(vectors, dtype=np.float32)))
-        return [
-            {name: None if value != value else value for name, value in dataclasses.asdict(one).items()} for one in told
-        ]
+        return [_told(one) for one in told]
+
+
+def _told(one: Estimate) -> dict[str, Any]:
+    told = dataclasses.asdict(one) | {"title": one.title or title_of(one.indicator, unit=one.unit)}
+    return told | {name: number(told[name]) for name in ("predicted", "lower", "upper")}
 
 
 class Predictors:
