@@ -1,6 +1,7 @@
 """A tile server of a pyramid that is drawn on the way, with tiles that misbehave where they are told to; loopback only.
 
-`python benchmarks/tile_server.py` serves until it is killed, and prints its address.
+`python benchmarks/tile_server.py SIDE` draws a square of so many tiles a side first, prints its address, and serves
+until it is killed.
 """
 
 from __future__ import annotations
@@ -161,10 +162,10 @@ async def _in_mood(mood: str, request: web.Request, data: bytes) -> web.StreamRe
 
 def main() -> None:
     """Serve until killed."""
+    side = int(sys.argv[1])
     with tile_server() as server:
-        for y in range(100):
-            for x in range(100):
-                tile(16, 1000 + x, 1000 + y)
+        for place in range(side * side):
+            tile(16, 34_000 + place % side, 22_000 + place // side)
         print(server.base, flush=True)
         sys.stdin.read()
 

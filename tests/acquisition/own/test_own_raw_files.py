@@ -14,8 +14,10 @@ from PIL import Image
 
 from chorograph.acquisition.own.build import build_area
 from chorograph.acquisition.own.own_settings import OwnFiles
+from chorograph.acquisition.own.regions import region_at
 from chorograph.area.check import check_area
 from chorograph.area.folder import Area
+from chorograph.area.tiles import tile_centre
 from chorograph.ground.stage import Ledger
 
 TRACTS = 12
@@ -99,3 +101,15 @@ def test_king_county_from_raw_files(real_data: Callable[[str], Path], tmp_path: 
         a.images.sort_values(["x", "y"])[columns].reset_index(drop=True),
         b.images.sort_values(["x", "y"])[columns].reset_index(drop=True),
     )
+
+
+@pytest.mark.real
+def test_the_names_of_king_countys_tiles_say_what_their_table_says(real_data: Callable[[str], Path]) -> None:
+    data = real_data("king-county")
+    told = pd.read_csv(data / "tiles.csv", dtype=str)
+    zoom, x, y = told["tile"].str.split("_", expand=True).astype(int).to_numpy().T
+    lon, lat = tile_centre(x, y, zoom)
+    tracts = gpd.read_file(data / "tracts.geojson").rename(columns={"geoid": "region_id"})
+    found, on_a_border = region_at(lon, lat, tracts)
+    assert found.tolist() == told["geoid"].tolist() and on_a_border == 0
+    assert set(told["tile"]) == {path.stem for path in (data / "tiles").iterdir()}

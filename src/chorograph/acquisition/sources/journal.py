@@ -1,21 +1,23 @@
 """What was had of a long run so far, row by row: a run that was killed goes on from there.
 
-SQLite in its write-ahead mode: a row is safe from the death of the process as soon as it is written, and costs no
-waiting for the disk.
+A file of JSON, a line a row, each written at once: it is safe from the death of the process as soon as it is written,
+and costs no waiting for the disk. A last line that was cut off is left out.
 """
 
 from __future__ import annotations
 
-import sqlite3
+import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chorograph.ground.files import sha256_file
 
 #: Failures that another run would meet again: what failed so is not asked for again.
-FINAL = frozenset({"HTTP 404", "HTTP 410", "wrong type", "too many pixels", "too many bytes", "no data"})
+FINAL = frozenset({"HTTP 404", "HTTP 410", "wrong type", "too many pixels", "too many bytes", "no data", "placeholder"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,33 +36,31 @@ class Row:
     nodata: float | None = None
     cloud: float | None = None
 
-
-_COLUMNS = [field.name for field in fields(Row)]
+    def line(self) -> bytes:
+        """Return the row as a line of the journal."""
+        values = (self.name, self.uri, self.sha256, self.reason, self.url, self.captured, self.nodata, self.cloud)
+        return json.dumps(values).encode() + b"\n"
 
 
 class Journal:
-    """The rows of a run, kept in a file."""
+    """The rows of a run, kept in a file that is open for adding."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self.path = path
-        self.connection = connection
-        self.rows = {row[0]: Row(*row) for row in connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM rows")}  # noqa: S608
+    def __init__(self, path: Path, rows: dict[str, Row]) -> None:
+        self.rows = rows
+        self._handle = os.open(path, os.O_WRONLY | os.O_APPEND)
 
     def add(self, row: Row) -> None:
         """Keep a row: from now on it survives the death of this process."""
-        marks = ", ".join("?" * len(_COLUMNS))
-        self.connection.execute(f"INSERT OR REPLACE INTO rows VALUES ({marks})", astuple(row))  # noqa: S608
+        os.write(self._handle, row.line())
         self.rows[row.name] = row
 
     def settled(self, folder: Path) -> set[str]:
         """Return the names that need not be asked for again: held, byte for byte, in `folder`, or failed for good."""
         return {name for name, row in self.rows.items() if _is_settled(row, folder)}
 
-    def close(self, *, done: bool) -> None:
-        """Close the file; one that is `done` is removed."""
-        self.connection.close()
-        if done:
-            _remove(self.path)
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._handle)
 
 
 @contextmanager
@@ -70,31 +70,29 @@ def open_journal(path: Path, asked: str) -> Iterator[Journal]:
     It is removed where the block ends well, and kept for the next try where it does not.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        journal = Journal(path, _opened(path, asked))
-    except sqlite3.DatabaseError:
-        _remove(path)
-        journal = Journal(path, _opened(path, asked))
+    head = json.dumps(asked).encode() + b"\n"
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    rows = _rows(lines[1:]) if lines[:1] == [head] else {}
+    # Written anew: without a line that was cut off, to which the next one would be added.
+    path.write_bytes(head + b"".join(row.line() for row in rows.values()))
+    journal = Journal(path, rows)
     try:
         yield journal
-    except BaseException:
-        journal.close(done=False)
-        raise
-    journal.close(done=True)
+    finally:
+        journal.close()
+    path.unlink()
 
 
-def _opened(path: Path, asked: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("CREATE TABLE IF NOT EXISTS asked (what TEXT)")
-    connection.execute(f"CREATE TABLE IF NOT EXISTS rows ({', '.join(_COLUMNS)}, PRIMARY KEY (name))")
-    before = connection.execute("SELECT what FROM asked").fetchone()
-    if before != (asked,):
-        connection.execute("DELETE FROM rows")
-        connection.execute("DELETE FROM asked")
-        connection.execute("INSERT INTO asked VALUES (?)", (asked,))
-    return connection
+def _rows(lines: list[bytes]) -> dict[str, Row]:
+    """Return the last row of each name, in the order of their first ones; lines that are none are left out."""
+    found: dict[str, Row] = {}
+    for line in lines:
+        values: Any = None
+        with suppress(ValueError):
+            values = json.loads(line)
+        if isinstance(values, list) and len(values) == len(Row.__slots__) and line.endswith(b"\n"):
+            found[str(values[0])] = Row(*values)
+    return found
 
 
 def _is_settled(row: Row, folder: Path) -> bool:
@@ -103,8 +101,3 @@ def _is_settled(row: Row, folder: Path) -> bool:
     with suppress(OSError):
         return sha256_file(folder / row.uri) == row.sha256
     return False
-
-
-def _remove(path: Path) -> None:
-    for end in ("", "-wal", "-shm"):
-        path.with_name(path.name + end).unlink(missing_ok=True)

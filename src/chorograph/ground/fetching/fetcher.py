@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any, Protocol, Self
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
@@ -212,6 +212,7 @@ class _Fetcher:
         self.rules = rules
         self.wanted = wanted
         self.hosts: dict[str, _Host] = {}
+        self.judged: set[str] = set()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Self]:
@@ -252,28 +253,20 @@ class _Fetcher:
         """Fetch one URL with its tries; never raises for what the other side does."""
         if url is None:
             return Fetched(reason="no URL")
-        begun: list[float] = []
         # The clock of a sample starts with its first request: waiting politely for a busy host costs it nothing.
-        task = asyncio.ensure_future(self.attempts(url, {**self.wanted.headers, **headers}, begun))
         try:
-            while not task.done():
-                left = self.rules.sample_s - (time.monotonic() - begun[0]) if begun else 1.0
-                if left <= 0:
-                    return Fetched(reason="time-out")
-                await asyncio.wait([task], timeout=left)
-            return task.result()
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+            async with asyncio.timeout(None) as clock:
+                return await self.attempts(url, {**self.wanted.headers, **headers}, clock)
+        except TimeoutError:
+            return Fetched(reason="time-out")
 
-    async def attempts(self, url: str, headers: Mapping[str, str], begun: list[float]) -> Fetched:
+    async def attempts(self, url: str, headers: Mapping[str, str], clock: asyncio.Timeout) -> Fetched:
         """Try until it ends well, or for good."""
         tries = 0
         while True:
             tries += 1
             try:
-                return await self.attempt(url, headers, begun)
+                return await self.attempt(url, headers, clock)
             except _FailedError as failed:
                 if not failed.again or tries >= self.rules.tries:
                     return Fetched(reason=failed.reason)
@@ -282,13 +275,12 @@ class _Fetcher:
                 # No answer, however odd, ends the run of all others.
                 return Fetched(reason="bad answer")
 
-    async def attempt(self, url: str, headers: Mapping[str, str], begun: list[float]) -> Fetched:
+    async def attempt(self, url: str, headers: Mapping[str, str], clock: asyncio.Timeout) -> Fetched:
         """Follow a URL through its redirects to bytes; `_FailedError` with the class of failure."""
         here = url.strip()
         origin = None
         for _ in range(self.rules.max_redirects + 1):
-            parts = self.checked(here)
-            place = f"{parts.scheme}://{parts.netloc}"
+            place = self.place_of(here)
             origin = origin or place
             host = self.hosts.setdefault(place, _Host(asyncio.Semaphore(self.rules.per_host)))
             if self.rules.robots and not await self.allowed(host, here):
@@ -296,8 +288,8 @@ class _Fetcher:
             async with self.turn(host):
                 if host.failures >= max(self.rules.give_up_host_after, 2 * self.rules.per_host):
                     raise _FailedError("host given up")
-                if not begun:
-                    begun.append(time.monotonic())
+                if clock.when() is None:
+                    clock.reschedule(asyncio.get_running_loop().time() + self.rules.sample_s)
                 async with _classified(host):
                     answer = await self.ask(here, host, headers if place == origin else NOTHING)
             if isinstance(answer, Fetched):
@@ -305,13 +297,20 @@ class _Fetcher:
             here = _joined(here, answer)
         raise _FailedError("too many redirects")
 
-    def checked(self, url: str) -> SplitResult:
-        """Return the parts of a URL that may be asked for."""
+    def place_of(self, url: str) -> str:
+        """Return the scheme and host of a URL that may be asked for; of one host they are judged once."""
+        scheme, _, rest = url.partition("://")
+        place = f"{scheme}://{rest.partition('/')[0]}"
+        if place in self.judged and url.isascii():
+            return place
         try:
             check_url(url, self.rules.networks)
         except ForbiddenError as error:
             raise _FailedError(error.reason) from None
-        return urlsplit(url)
+        parts = urlsplit(url)
+        if place == f"{parts.scheme}://{parts.netloc}":
+            self.judged.add(place)
+        return f"{parts.scheme}://{parts.netloc}"
 
     async def ask(self, url: str, host: _Host, headers: Mapping[str, str]) -> Fetched | str:
         """Return what a URL holds, or where it redirects to."""
@@ -339,7 +338,7 @@ class _Fetcher:
             raise _FailedError("too many bytes")
         parts: list[bytes] = []
         size = 0
-        async for part in response.content.iter_chunked(65536):
+        while part := await response.content.readany():
             size += len(part)
             if size > self.rules.max_bytes:
                 raise _FailedError("too many bytes")
