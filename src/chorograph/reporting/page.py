@@ -1,111 +1,118 @@
-"""Assembling the report: one HTML file that draws from a double-clicked file, without any network."""
+"""The report of a run: one HTML file with a map, a picker, a card a region and a section an indicator."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
-from bokeh.embed import components
-from bokeh.model import Model
-from bokeh.resources import Resources
+import pandas as pd
+import shapely
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
+from chorograph.area.folder import CRS
+from chorograph.area.middle import equal_area
 from chorograph.area.splits import LEAKY
-from chorograph.metrics.regression import Estimate
-from chorograph.prediction.judging.scores import Row, Scores
-from chorograph.reporting.charts import parity, r2_chart
+from chorograph.area.tables import TABLES
+from chorograph.prediction.judging.scores import Scores
 from chorograph.reporting.decisions import ablation, reached, suggestions
 from chorograph.reporting.explanation import read_explanation
-from chorograph.reporting.maps import Maps, draw_maps, region_source, shapes
-from chorograph.reporting.numbers import NBSP, ROBUST, Quantity, plain
-from chorograph.reporting.run import Run, axis_unit, fitted_unit, short_unit
-from chorograph.reporting.tiles import Gallery, sample_tiles
-from chorograph.reporting.wording import (
-    distance,
-    headline,
-    indicator_title,
-    interval_text,
-    sorted_rows,
-    split_text,
-    verdict,
+from chorograph.reporting.maps import Context, context_of, outlines_of
+from chorograph.reporting.numbers import Quantity, log_ticks, plain, robust_range, tick_labels, ticks
+from chorograph.reporting.run import Run, axis_unit, short_unit
+from chorograph.reporting.tables import (
+    by_distance,
+    count,
+    manifest_facts,
+    region_counts,
+    sample_cards,
+    score_table,
+    unlabelled,
 )
+from chorograph.reporting.tiles import sample_regions, thumbnails
+from chorograph.reporting.wording import headline, indicator_title, interval_text, split_text, verdict
 
-_MAP_TITLES = {
-    "prediction": ("Prediction", "what the model says"),
-    "truth": ("Truth", "what is known, in the same colours"),
-    "residual": ("Residual", "blue: predicted too low; red: too high"),
-    "width": ("Interval width", "darker: less certain"),
-}
+_NEIGHBOURS = 5
+#: Colours from low to high that people who confuse red and green can tell apart (viridis, purples, red-blue).
+VALUES = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725")
+_WIDTHS = ("#f2f0f7", "#dadaeb", "#bcbddc", "#9e9ac8", "#807dba", "#6a51a3", "#54278f", "#3f007d")
+#: Of a region without a value.
+MISSING = "#d9dde1"
+_RESIDUALS = ("#2166ac", "#67a9cf", "#d1e5f0", "#f7f7f7", "#fddbc7", "#ef8a62", "#b2182b")
 
 
-def render(run: Run) -> str:
-    """Return the page of a run: every text that comes from data is escaped."""
-    scores, frame = run.scores, run.frame
-    values = np.concatenate([frame["target"].to_numpy(float), frame["predicted"].to_numpy(float)])
-    quantity = Quantity.of(values, short_unit(scores))
-    notes = list(run.notes)
-    outlines = shapes(frame) if frame.geometry.notna().any() else None
-    if outlines is None:
-        notes.append("The regions have no polygons, so there are no maps.")
-    source = region_source(run, outlines, quantity)
-    maps = draw_maps(run, outlines, source) if outlines else None
-    points = parity(run, source)
-    gallery = sample_tiles(run)
-    explanation, missing = read_explanation(run, quantity)
-    notes += [missing] if missing else []
-    rows = sorted_rows(scores)
-    figures: dict[str, Model] = {"parity": points.plot, "r2": r2_chart(rows), **(maps.figures if maps else {})}
-    help_reached = reached(run)
-    if help_reached is not None:
-        figures["reached"] = help_reached.plot
-    script, drawn = components(figures, wrap_script=False)
+@dataclass(frozen=True)
+class Layer:
+    """How the values of a map become classes: n - 1 breaks part n colours; labels stand at the breaks."""
+
+    breaks: list[float]
+    labels: list[str]
+    colours: list[str]
+
+
+def render(runs: Sequence[Run], left_out: dict[str, str]) -> str:
+    """Return the page of the indicators of one run; every text that comes from data is escaped.
+
+    Raises `ValueError` where there is no run.
+    """
+    first = runs[0]
+    sections = [_section(number, run) for number, run in enumerate(runs)]
+    script = files("chorograph.reporting").joinpath("page.js").read_text(encoding="utf-8")
+    style = files("chorograph.reporting").joinpath("page.css").read_text(encoding="utf-8")
+    notes = list(first.notes)
+    paths, dense, full = outlines_of(first.frame)
+    if not any(paths):
+        notes.append("The regions have no polygons and no points, so there is no map.")
+    elif bare := sum(not path for path in paths):
+        notes.append(f"{plain(bare, 0)} regions have no polygon and are not on the map.")
+    if blank := int(first.frame["predicted"].isna().sum()):
+        notes.append(f"{plain(blank, 0)} regions could not be predicted and are grey.")
+    tiles, skipped = thumbnails(first)
+    if skipped:
+        told = ", ".join(f"{plain(number, 0)} {reason}" for reason, number in skipped.items())
+        notes.append(f"Tiles that could not be opened: {told}.")
+    notes += [section["missing"] for section in sections if section["missing"]]
+    around = _around(first)
+    data = {
+        "regions": _regions(first),
+        "paths": paths,
+        "dense": dense,
+        "full": full,
+        "tiles": tiles,
+        "context": around.__dict__,
+        "neighbours": _neighbours(first),
+        "indicators": [_values(run) for run in runs],
+    }
     context = {
-        "title": indicator_title(scores),
-        "place": run.area.title if run.area else "",
-        "unit": f"as a {scores.unit}"
-        if scores.unit and not short_unit(scores)
-        else scores.unit and f"in {scores.unit}",
-        "synthetic": run.area is not None and run.area.synthetic,
-        "leaky": LEAKY if scores.leaky else "",
-        "level": plain(100 * scores.level, 1).removesuffix(".0"),
-        "regions": _region_counts(run),
-        "unscored": points.n - (scores.model.n or 0),
-        "headline": headline(scores, quantity),
-        "verdict": verdict(scores, quantity),
+        "place": first.area.title if first.area else "",
+        "synthetic": first.area is not None and first.area.synthetic,
+        "leaky": LEAKY if any(run.scores.leaky for run in runs) else "",
+        "counts": f"{plain(len(runs), 0)} {'indicator' if len(runs) == 1 else 'indicators'} of {region_counts(first)}",
+        "level": plain(100 * first.scores.level, 1).removesuffix(".0"),
+        "sections": sections,
+        "left_out": left_out,
         "notes": notes,
-        "maps": [{"name": name, "title": _MAP_TITLES[name]} for name in maps.figures] if maps else [],
-        "map_notes": _map_notes(run, maps) if maps else [],
-        "cropped": maps.cropped if maps else False,
-        "views": maps.views if maps else {},
-        "figures": {name: Markup(div) for name, div in drawn.items()},  # noqa: S704 - bokeh's own, ids only
-        "parity": points,
-        "table": score_table(scores, rows, quantity),
-        "reached": help_reached,
-        "ablation": ablation(run.path),
-        "suggestions": suggestions(run),
-        "groups": sample_cards(run, gallery, quantity),
-        "skipped": dict(gallery.skipped),
-        "explanation": explanation,
-        "split_text": split_text(scores.split),
-        "split": {key: value for key, value in scores.split.items() if value is not None},
-        "counts": {key.replace("_", " "): value for key, value in scores.counts.items()},
-        "dropped": scores.dropped,
-        "interval_text": interval_text(run),
-        "warnings": scores.warnings,
-        "sources": run.area.sources if run.area else (),
-        "manifest": manifest_facts(run),
-        "indicator": scores.indicator,
+        "mapped": any(paths),
+        "context": bool(around.roads or around.water or around.names),
+        "split_text": split_text(first.scores.split),
+        "sources": first.area.sources if first.area else (),
+        "manifest": manifest_facts(first),
         "version": version("chorograph"),
         "date": date.today().isoformat(),
-        "bokeh_js": Markup(_bokeh_js()),  # noqa: S704 - from the installed wheel
-        "bokeh_script": Markup(script),  # noqa: S704 - bokeh escapes <, > and & in its JSON
+        "data": data,
+        "script": Markup(script),  # noqa: S704 - our own file
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        "style": Markup(style),  # noqa: S704 - our own file
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["count"] = count
@@ -113,128 +120,152 @@ def render(run: Run) -> str:
     return environment.from_string(template).render(context)
 
 
-def _bokeh_js() -> str:
-    """Return BokehJS without widgets, tables and mathematics, which the page does not use."""
-    resources = Resources(mode="inline", components=["bokeh"], log_level="error")
-    return "\n".join(resources.js_raw)
-
-
-def _region_counts(run: Run) -> str:
-    total, unlabelled, scored = len(run.frame), int(run.unlabelled.sum()), int(run.scored.sum())
-    parts = [f"{plain(total, 0)} regions", f"{plain(scored, 0)} predicted while held out and compared with the truth"]
-    if rest := total - unlabelled - scored:
-        parts.append(f"{plain(rest, 0)} labelled but not compared")
-    if unlabelled:
-        parts.append(f"{plain(unlabelled, 0)} without labels, predicted by a model of all labelled ones")
-    return ": ".join([parts[0], "; ".join(parts[1:])])
-
-
-def _map_notes(run: Run, maps: Maps) -> list[str]:
-    low, high = (plain(end, 0) for end in ROBUST)
-    notes = [
-        f"Colours span the {low}nd to {high}th percentile, so that a few extreme regions do not wash out the rest; "
-        "values beyond take the end colours. Those of the residuals are symmetrical about zero error.",
-        f"Outlines on this page are simplified (by up to {distance(max(maps.tolerance_m, 1))}); "
-        "predictions.parquet and predictions.geojson in the run folder hold the exact ones. Lambert equal-area "
-        "projection about the centre of the area.",
-    ]
-    if run.scores.log:
-        notes.append(
-            "The indicator was fitted as a logarithm, so the residual map shows ratios: ×2 is twice the truth, ÷2 half "
-            "of it."
-        )
-    if maps.without_polygon:
-        notes.append(f"{plain(maps.without_polygon, 0)} regions have no polygon and are not on the maps.")
-    if blank := int(run.frame["predicted"].isna().sum()):
-        notes.append(f"{plain(blank, 0)} regions could not be predicted and are grey.")
-    return notes
-
-
-def score_table(scores: Scores, rows: list[Row], quantity: Quantity) -> dict[str, Any]:
-    """Lay out the scores: in the own unit always, in the fitted one beside it where that is another."""
-    own, fitted = axis_unit(scores), fitted_unit(scores)
-    shares = Quantity("", 2)
-    small = Quantity("", max(quantity.decimals, 0)) if not scores.log else Quantity("", 3)
-    errors = Quantity("", quantity.decimals)
-    columns: list[tuple[str, str, str, Quantity]] = [("fitted", "r2", f"R², {fitted}", shares)]
-    if scores.log:
-        columns += [("fitted", "rmse", f"RMSE, {fitted}", small), ("own", "r2", f"R², {own}", shares)]
-    else:
-        columns = [("fitted", "r2", "R²", shares)]
-    columns += [("own", "rmse", f"RMSE, {own}", errors), ("own", "mae", f"MAE, {own}", errors)]
-    columns += [("own", "spearman", "Spearman", shares)]
-    body = []
-    for row in rows:
-        cells = [_cell(getattr(row, where)[metric], unit) for where, metric, _, unit in columns]
-        cells.append(_cell(row.coverage, Quantity("", 0), scale=100.0))
-        cells.append((errors.number(row.mean_width), ""))
-        kind = "best" if row is scores.model else row.kind
-        body.append(
-            {
-                "name": row.name,
-                "kind": kind,
-                "note": "the model of the maps above" if row is scores.model else row.meaning,
-                "n": row.n,
-                "cells": cells,
-            }
-        )
-    level = plain(100 * scores.level, 1).removesuffix(".0")
-    heads = [head for _, _, head, _ in columns] + [f"Coverage, % (aim{NBSP}{level})", f"Interval width, {own}"]
-    return {"heads": heads, "rows": body}
-
-
-def _cell(estimate: Estimate | None, unit: Quantity, scale: float = 1.0) -> tuple[str, str]:
-    if estimate is None:
-        return "–", ""
-    ends = (estimate.lower, estimate.upper) if estimate.bounded else ()
-    interval = " to ".join(unit.number(scale * end) for end in ends)
-    return unit.number(scale * estimate.value), interval
-
-
-def sample_cards(run: Run, gallery: Gallery, quantity: Quantity) -> list[dict[str, Any]]:
-    """Return the groups of sample regions with what a card of each says."""
-    groups = []
-    for group in gallery.groups:
-        cards = []
-        for sample in group.samples:
-            row = run.frame.iloc[sample.row]
-            region = str(row["region_id"])
-            cards.append(
-                {
-                    "name": row["name"] or region,
-                    "region_id": region if row["name"] else "",
-                    "truth": quantity.exact(row["target"]) if row["target"] == row["target"] else "not known",
-                    "predicted": quantity.text(row["predicted"]),
-                    "interval": quantity.interval(row["lower"], row["upper"]),
-                    "tiles": sample.tiles,
-                }
-            )
-        groups.append({"title": group.title, "why": group.why, "cards": cards})
-    return groups
-
-
-def manifest_facts(run: Run) -> dict[str, Any]:
-    """Return what is worth reading of the manifest; absolute paths are cut to their last part, as the page travels."""
-    manifest = run.manifest
+def _section(number: int, run: Run) -> dict[str, Any]:
+    """Return what the table of indicators and an indicator's own section say."""
+    scores = run.scores
+    quantity = quantity_of(run.frame, run.scores)
+    model, best = scores.model, scores.best_baseline
+    r2 = model.fitted["r2"]
+    rows = sorted(scores.rows, key=lambda row: (row.kind != "attainable", -row.r2))
+    said = verdict(scores, quantity)
+    explanation, missing = read_explanation(run, quantity)
     return {
-        "version": manifest.get("version", "not recorded"),
-        "finished_at": manifest.get("finished_at", "not recorded"),
-        "config": json.dumps(_shorten(manifest.get("config", {})), indent=2, ensure_ascii=False),
-        "wall_s": manifest.get("wall_s"),
+        "number": number,
+        "key": scores.indicator,
+        "title": indicator_title(scores),
+        "unit": scores.unit,
+        "r2": "–" if r2 is None else plain(r2.value, 2),
+        "r2_value": -1e9 if r2 is None else r2.value,
+        "r2_interval": f"{plain(r2.lower, 2)} to {plain(r2.upper, 2)}" if r2 is not None and r2.bounded else "",
+        "baseline": "–" if best is None else best.name,
+        "baseline_r2": "–" if best is None else plain(best.r2, 2),
+        "coverage": "–" if model.coverage is None else f"{plain(100 * model.coverage.value, 0)} %",
+        "coverage_value": -1 if model.coverage is None else model.coverage.value,
+        "tone": said.tone,
+        "word": {"good": "use it", "unclear": "with care", "bad": "use the baseline"}[said.tone],
+        "verdict": said.text,
+        "remedy": _remedy(run) if said.tone == "bad" and best is not None else "",
+        "headline": headline(scores, quantity),
+        "table": score_table(scores, rows, quantity),
+        "groups": sample_cards(run, sample_regions(run), quantity),
+        "unlabelled": unlabelled(scores),
+        "by_distance": by_distance(run, quantity),
+        "reached": reached(run),
+        "ablation": ablation(run),
+        "suggestions": suggestions(run),
+        "explanation": explanation,
+        "missing": missing,
+        "interval_text": interval_text(run),
+        "warnings": scores.warnings,
+        "counts": {key.replace("_", " "): value for key, value in scores.counts.items()},
+        "dropped": dict(scores.dropped),
+        "log": scores.log,
     }
 
 
-def _shorten(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _shorten(held) for key, held in value.items()}
-    if isinstance(value, list | tuple):
-        return [_shorten(held) for held in value]
-    return f"…/{Path(value).name}" if isinstance(value, str) and Path(value).is_absolute() else value
+def _remedy(run: Run) -> str:
+    """Return the command that predicts from what the best baseline reads."""
+    best = run.scores.best_baseline
+    kinds = {"location": "location", "region shape": "shape", "location + shape": "location,shape", "POI counts": "poi"}
+    if best is None or best.name not in kinds:
+        return ""
+    scale = "" if run.scores.scale == "linear" else f" --scale {run.scores.scale}"
+    per = "" if run.scores.per is None else f" --per {run.scores.per}"
+    return (
+        f"chorograph predict AREA --indicator {run.scores.indicator}{scale}{per} --embeddings none "
+        f"--modalities {kinds[best.name]} --out OTHER-RUN"
+    )
 
 
-def count(value: Any) -> str:
-    """Write a whole number with thousands separators, a missing one as a dash, anything else as it is."""
-    if value is None:
-        return "–"
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
-    return plain(value, 0) if whole else str(value)
+def quantity_of(frame: gpd.GeoDataFrame, scores: Scores) -> Quantity:
+    """Return how the values of an indicator are written."""
+    values = np.concatenate([frame["target"].to_numpy(float), frame["predicted"].to_numpy(float)])
+    return Quantity.of(values, short_unit(scores))
+
+
+def _values(run: Run) -> dict[str, Any]:
+    """Return an indicator's numbers by region, and how they are coloured and written."""
+    frame, scores, quantity = run.frame, run.scores, quantity_of(run.frame, run.scores)
+    target, predicted, lower, upper = (
+        frame[column].to_numpy(float) for column in ("target", "predicted", "lower", "upper")
+    )
+    scored = run.scored.to_numpy()
+    residual = np.where(scored, predicted - target, np.nan)
+    width = upper - lower
+    log = scores.log and bool((predicted[np.isfinite(predicted)] > 0).all())
+    supported = frame["supported"].to_numpy(bool) if "supported" in frame.columns else np.ones(len(frame), dtype=bool)
+    return {
+        "key": scores.indicator,
+        "title": indicator_title(scores),
+        "unit": axis_unit(scores),
+        "suffix": quantity.unit,
+        "decimals": quantity.decimals,
+        "need": scores.neediest,
+        "log": log,
+        "target": _numbers(target),
+        "predicted": _numbers(predicted),
+        "lower": _numbers(lower),
+        "upper": _numbers(upper),
+        "supported": supported.astype(int).tolist(),
+        "scored": scored.astype(int).tolist(),
+        "layers": {
+            "predicted": layer_of(np.concatenate([predicted, target]), quantity, VALUES, log=log).__dict__,
+            "target": layer_of(np.concatenate([predicted, target]), quantity, VALUES, log=log).__dict__,
+            "residual": _residual_layer(residual, quantity).__dict__,
+            "width": layer_of(width, quantity, _WIDTHS, log=log).__dict__,
+        },
+    }
+
+
+def layer_of(values: NDArray[np.float64], quantity: Quantity, palette: Sequence[str], *, log: bool) -> Layer:
+    """Part values at round numbers within their 2nd to 98th percentile."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    low, high = robust_range(positive if log else values)
+    marks = (log_ticks if log and low > 0 else ticks)(low, high, most=7)
+    labels = tick_labels(marks)
+    picked = np.linspace(0, len(palette) - 1, len(marks) + 1).round().astype(int)
+    return Layer(list(marks), [labels[mark] for mark in marks], [palette[index] for index in picked])
+
+
+def _residual_layer(residual: NDArray[np.float64], quantity: Quantity) -> Layer:
+    """Part residuals symmetrically about zero: blue is predicted too low, red too high."""
+    finite = np.abs(residual[np.isfinite(residual)])
+    limit = float(np.percentile(finite, 90)) if finite.size else 1.0
+    breaks = [float(f"{share * (limit or 1.0):.2g}") for share in (-1, -0.5, -0.15, 0.15, 0.5, 1)]
+    return Layer(breaks, [quantity.number(value, signed=True) for value in breaks], list(_RESIDUALS))
+
+
+def _regions(run: Run) -> list[list[str]]:
+    ids = run.frame["region_id"].astype(str)
+    return [[region, str(name)] for region, name in zip(ids, run.frame["name"], strict=True)]
+
+
+def _around(run: Run) -> Context:
+    """Return the roads, water and names that the area has."""
+    if run.area is None or "context" not in TABLES or not run.area.has("context"):
+        return Context([], "", [])
+    return context_of(gpd.GeoDataFrame(run.area.read("context"), crs=CRS), run.frame)
+
+
+def colour_of(value: float, layer: Layer) -> str:
+    """Return the colour of the class that a value falls in; grey for NaN."""
+    return MISSING if np.isnan(value) else layer.colours[int(np.searchsorted(layer.breaks, value, side="right"))]
+
+
+def _neighbours(run: Run) -> list[list[int]]:
+    """Return the nearest other regions of each, nearest first; none for a region without a place."""
+    held = (run.frame.geometry.notna() & ~run.frame.geometry.is_empty).to_numpy()
+    found: list[list[int]] = [[] for _ in range(len(run.frame))]
+    if held.sum() < 2:
+        return found
+    rows = np.flatnonzero(held)
+    metres = run.frame.loc[held, ["geometry"]].to_crs(equal_area(run.frame.loc[held]))
+    points = shapely.get_coordinates(metres.geometry.representative_point().to_numpy())
+    _, near = KDTree(points).query(points, k=min(_NEIGHBOURS + 1, len(points)))
+    for row, others in zip(rows, near, strict=True):
+        found[int(row)] = [int(rows[other]) for other in others if rows[other] != row][:_NEIGHBOURS]
+    return found
+
+
+def _numbers(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if pd.isna(value) else float(f"{value:.6g}") for value in values]

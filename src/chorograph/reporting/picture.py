@@ -13,7 +13,8 @@ import numpy as np
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_path
 from chorograph.prediction.judging.scores import Scores
-from chorograph.reporting.profile_page import VALUES, Layer, colour_of, layer_of, outlines_of, quantity_of
+from chorograph.reporting.maps import outlines_of
+from chorograph.reporting.page import VALUES, Layer, colour_of, layer_of, quantity_of
 from chorograph.reporting.wording import indicator_title
 
 _WIDTH, _HEIGHT, _LEGEND = 640, 480, 170

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from chorograph.ground.files import atomic_path
 from chorograph.reporting.page import render
-from chorograph.reporting.profile_page import render_profile
 from chorograph.reporting.run import read_runs
 
 
@@ -18,7 +17,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     """
     run, out = Path(run), Path(out) if out is not None else Path(run) / "report.html"
     runs, left_out = read_runs(run)
-    html = render(runs[0]) if len(runs) == 1 and not left_out else render_profile(runs, left_out)
+    html = render(runs, left_out)
     with atomic_path(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return out

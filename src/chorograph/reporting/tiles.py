@@ -1,4 +1,4 @@
-"""Sample tiles: what the images of the best, worst and least certain regions look like."""
+"""Tiles of the regions, and which regions are worth a look: the best, the worst and the least certain."""
 
 from __future__ import annotations
 
@@ -18,46 +18,31 @@ from chorograph.ground.errors import ChorographError, ImageError
 from chorograph.reporting.run import Run, short_unit
 
 REGIONS = 3
-TILES = 4
-THUMBNAIL_PX = 160
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A region of a group, as its row in the run's frame, and its thumbnails as data URIs."""
-
-    row: int
-    tiles: tuple[str, ...]
+#: Tiles of a region at most; their side in pixels where there are few regions, and many.
+TILES, LARGE_PX, SMALL_PX = 4, 128, 88
+#: What a thumbnail of each size weighs as text, and what all may: the page stays below 6 MB.
+_BYTES, _MOST_BYTES = {128: 7000, 88: 3600}, 2_600_000
 
 
 @dataclass(frozen=True)
 class Group:
-    """A handful of regions shown for a reason."""
+    """A handful of regions shown for a reason, as rows of the run's frame."""
 
     title: str
     why: str
-    samples: tuple[Sample, ...]
+    rows: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Gallery:
-    """The groups that can be shown, and what was left out, counted by reason."""
-
-    groups: tuple[Group, ...]
-    skipped: Counter[str]
-
-
-def sample_tiles(run: Run) -> Gallery:
-    """Choose the regions with the smallest error, the largest error and the widest interval, and open their tiles.
+def sample_regions(run: Run) -> tuple[Group, ...]:
+    """Choose the regions with the smallest error, the largest error and the widest interval.
 
     Errors and widths are compared in the fitted unit (as ratios under a logarithm), so that dear regions are not the
     worst by their price alone. Only regions with satellite images of the area count.
     """
     if run.area is None:
-        return Gallery((), Counter())
-    images = _satellite(run.area)
+        return ()
     frame, log = run.frame, run.scores.log
-    shown = frame["region_id"].isin(images["region_id"]).to_numpy()
+    shown = frame["region_id"].isin(_satellite(run.area)["region_id"]).to_numpy()
     truth, predicted, lower, upper = (
         _fitted(frame[column], log=log) for column in ("target", "predicted", "lower", "upper")
     )
@@ -65,26 +50,37 @@ def sample_tiles(run: Run) -> Gallery:
     width = np.where(shown, upper - lower, np.nan)
     measure = "as a ratio of the truth" if log else f"in {short_unit(run.scores)}" if short_unit(run.scores) else ""
     chosen = [
-        ("Best", f"smallest error {measure}", _first(error)),
-        ("Worst", f"largest error {measure}", _first(-error)),
-        ("Most uncertain", "widest interval" + (" relative to its value" if log else ""), _first(-width)),
+        Group("Best", f"smallest error {measure}".strip(), _first(error)),
+        Group("Worst", f"largest error {measure}".strip(), _first(-error)),
+        Group("Most uncertain", "widest interval" + (" relative to its value" if log else ""), _first(-width)),
     ]
     if not _differ(width):
         chosen.pop()
+    return tuple(group for group in chosen if group.rows)
+
+
+def thumbnails(run: Run) -> tuple[list[list[str]], Counter[str]]:
+    """Return small tiles of each region as data URIs, and what could not be opened, counted by reason.
+
+    As many and as large as the page has place for.
+    """
+    found: list[list[str]] = [[] for _ in range(len(run.frame))]
     skipped: Counter[str] = Counter()
-    by_region = images.groupby("region_id")["uri"]
-    groups = []
-    for title, why, rows in chosen:
-        samples = tuple(
-            Sample(row, _thumbnails(run.area, by_region.get_group(frame["region_id"].iloc[row]).tolist(), skipped))
-            for row in rows
-        )
-        if samples:
-            groups.append(Group(title, why.strip(), samples))
-    return Gallery(tuple(groups), skipped)
+    if run.area is None:
+        return found, skipped
+    by_region = _satellite(run.area).groupby("region_id")["uri"].apply(list).to_dict()
+    number = max(1, len(by_region))
+    side = LARGE_PX if TILES * number * _BYTES[LARGE_PX] < _MOST_BYTES else SMALL_PX
+    each = max(1, min(TILES, _MOST_BYTES // (_BYTES[side] * number)))
+    if number * _BYTES[SMALL_PX] > _MOST_BYTES:
+        skipped["no place on the page: too many regions"] = number
+        return found, skipped
+    for row, region in enumerate(run.frame["region_id"]):
+        found[row] = _thumbnails(run.area, by_region.get(region, []), each, side, skipped)
+    return found, skipped
 
 
-def thumbnail(pixels: NDArray[np.uint8], side: int = THUMBNAIL_PX) -> str:
+def thumbnail(pixels: NDArray[np.uint8], side: int) -> str:
     """Return uint8 (height, width, 3) pixels as the data URI of a JPEG of at most `side` pixels a side."""
     image = Image.fromarray(pixels)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -108,10 +104,10 @@ def _fitted(column: pd.Series[float], *, log: bool) -> NDArray[np.float64]:
     return logged
 
 
-def _first(values: NDArray[np.float64]) -> list[int]:
+def _first(values: NDArray[np.float64]) -> tuple[int, ...]:
     """Return the rows with the smallest finite values."""
     order = np.argsort(values, kind="stable")
-    return [int(row) for row in order if np.isfinite(values[row])][:REGIONS]
+    return tuple(int(row) for row in order if np.isfinite(values[row]))[:REGIONS]
 
 
 def _differ(widths: NDArray[np.float64]) -> bool:
@@ -120,18 +116,14 @@ def _differ(widths: NDArray[np.float64]) -> bool:
     return bool(finite.size) and float(np.ptp(finite)) > 1e-6 * float(np.abs(finite).max())
 
 
-def _thumbnails(area: Area, uris: Sequence[str], skipped: Counter[str]) -> tuple[str, ...]:
-    """Open tiles spread over the region's list until enough are found; count what cannot be opened."""
-    spread = np.linspace(0, len(uris) - 1, min(TILES, len(uris))).round().astype(int)
-    order = [*spread, *(index for index in range(len(uris)) if index not in set(spread.tolist()))]
+def _thumbnails(area: Area, uris: Sequence[str], most: int, side: int, skipped: Counter[str]) -> list[str]:
+    """Open tiles spread over the region's list; count what cannot be opened."""
     found: list[str] = []
-    for index in order:
-        if len(found) == TILES:
-            break
+    for index in np.linspace(0, len(uris) - 1, min(most, len(uris))).round().astype(int):
         try:
-            found.append(thumbnail(area.read_image(uris[index])))
+            found.append(thumbnail(area.read_image(uris[index]), side))
         except ImageError as error:
             skipped[error.reason] += 1
         except ChorographError:
             skipped["outside the area folder"] += 1
-    return tuple(found)
+    return found

@@ -48,7 +48,29 @@
   const map = at("map");
   const paths = [];
   let view = data.dense.slice(), marks = new Map();
-  function show(box) { view = box.slice(); map.setAttribute("viewBox", view.join(" ")); const size = view[2] / 90; at("hatch").setAttribute("patternTransform", `rotate(45) scale(${size / 8})`); }
+  function show(box) { view = box.slice(); map.setAttribute("viewBox", view.join(" ")); letter(); const size = view[2] / 90; at("hatch").setAttribute("patternTransform", `rotate(45) scale(${size / 8})`); }
+  // Roads, water and names: where the area has them. Names keep their size on the screen, and make way for each other.
+  function drawn(d, kind) { const path = document.createElementNS(NS, "path"); path.setAttribute("d", d); path.setAttribute("class", kind); return path; }
+  function around() {
+    data.context.roads.forEach((d, rank) => at("roads").append(drawn(d, "r" + (rank + 1))));
+    if (data.context.water) at("water").append(drawn(data.context.water, "water"));
+    const box = at("around");
+    if (box) box.addEventListener("change", () => { for (const id of ["roads", "water", "places"]) at(id).setAttribute("visibility", box.checked ? "visible" : "hidden"); });
+  }
+  function letter() {
+    const unit = Math.max(view[2] / (map.clientWidth || 800), view[3] / (map.clientHeight || 500)), held = [];
+    at("places").replaceChildren();
+    for (const [x, y, text] of data.context.names) {
+      const half = text.length * 3.6 * unit;
+      if (x < view[0] || y < view[1] || x > view[0] + view[2] || y > view[1] + view[3]) continue;
+      if (held.some(other => Math.abs(other.x - x) < other.half + half && Math.abs(other.y - y) < 15 * unit)) continue;
+      held.push({ x, y, half });
+      const element = document.createElementNS(NS, "text");
+      for (const [key, value] of Object.entries({ x, y, "font-size": 12 * unit, "stroke-width": 3 * unit })) element.setAttribute(key, value);
+      element.textContent = text;
+      at("places").append(element);
+    }
+  }
   function overlay(row, kind) {
     const path = document.createElementNS(NS, "path");
     path.setAttribute("d", data.paths[row]); path.setAttribute("class", kind);
@@ -107,6 +129,7 @@
       path.setAttribute("d", d); path.dataset.row = row;
       group.append(path); paths.push(path);
     });
+    around();
     show(data.dense);
     map.addEventListener("pointermove", event => { const row = event.target.dataset && event.target.dataset.row; if (row !== undefined && Number(row) !== state.hover) tell(Number(row)); });
     map.addEventListener("pointerleave", () => tell(-1));
@@ -145,6 +168,12 @@
     });
   }
 
+  function tilesOf(row, box) {
+    data.tiles[row].forEach((uri, number) => box.append(make("img", { src: uri, alt: "Satellite tile " + (number + 1) + " of " + name(row), width: 88, height: 88 })));
+    return box;
+  }
+  for (const box of document.querySelectorAll(".tiles[data-row]")) tilesOf(Number(box.dataset.row), box);
+
   // Cards: what is known of a region, and of a second one beside it.
   function card(row, place) {
     const table = make("table", {}, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Indicator"), make("th", { scope: "col" }, "Truth"), make("th", { scope: "col" }, "Predicted"), make("th", { scope: "col" }, "Rank"))));
@@ -155,8 +184,7 @@
       body.append(make("tr", {}, make("td", {}, ind.title, make("small", {}, ind.unit)), make("td", {}, ind.target[row] === null ? "not known" : written(ind.target[row], plain)), predicted, make("td", {}, rank(row, ind))));
     });
     table.append(body);
-    const tiles = make("div", { class: "tiles" });
-    data.tiles[row].forEach((uri, number) => tiles.append(make("img", { src: uri, alt: "Satellite tile " + (number + 1) + " of " + name(row), width: 88, height: 88 })));
+    const tiles = tilesOf(row, make("div", { class: "tiles" }));
     const near = make("p", { class: "muted" }, "Nearest: ");
     data.neighbours[row].forEach((other, number) => { if (number) near.append(", "); near.append(make("a", { href: "#map-title", on: { click: () => pick(other, false) } }, name(other))); });
     const close = make("button", { type: "button", on: { click: () => { state.picked.splice(place, 1); paint(); cards(); } } }, "Close");
