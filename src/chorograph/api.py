@@ -163,7 +163,7 @@ def predict(
     modalities: str | Sequence[str] = "standard",
     pooling: str = "mean",
     texts: str | None = None,
-    probe: Estimator | str = "gp",
+    probe: Estimator | str = "auto",
     fusion: str = "concat",
     kriging: bool = False,
     level: float = 0.9,

@@ -89,6 +89,20 @@ def test_permuted_labels_are_not_predicted(seed: int) -> None:
     assert -0.15 < _r2(truth, run.predicted) < 0.06
 
 
+@pytest.mark.parametrize("number", [40, 400])
+def test_few_regions_many_regions_mixed_units_and_no_imagery(number: int) -> None:
+    """Shapes of cities that it will meet: few labels, no imagery, counts beside shares, columns of any size."""
+    city = {name: block for name, block in _city(number).items() if name != "image"}
+    city["poi"] = np.abs(city["poi"]) * [1e-3, 1.0, 1e4, 0.0]
+    truth = 1e6 * (np.sin(city["location"][:, 0] / 6) + city["shape"][:, 0])
+    run = cross_fit(Fused(city), truth, _folds(city["location"]), _make)
+    nearest = cross_fit(
+        Fused({"location": city["location"]}), truth, _folds(city["location"]), lambda c, n: KNeighborsRegressor(10)
+    )
+    assert np.isfinite(run.predicted).all()
+    assert _r2(truth, run.predicted) > max(_r2(truth, nearest.predicted), 0.5)
+
+
 def test_pure_noise_columns_do_no_harm() -> None:
     city = _city(90)
     truth = _truths(city)["place"]
@@ -133,6 +147,30 @@ def test_weights_are_those_of_least_squares_on_the_simplex() -> None:
     assert convex_weights(unseen, target) == pytest.approx(best, abs=0.03)
 
 
+def test_few_rows_keep_to_the_usual_weights_and_many_do_not() -> None:
+    rng = np.random.default_rng(0)
+    usual = np.array([0.5, 0.5, 0.0])
+    for rows, least, most in ((12, 0.0, 0.6), (2000, 0.9, 1.0)):
+        target = rng.normal(size=rows)
+        unseen = np.column_stack([rng.normal(size=rows), np.zeros(rows), target + 0.1 * rng.normal(size=rows)])
+        assert least <= convex_weights(unseen, target, usual)[2] <= most
+
+
+def test_a_dear_candidate_is_tried_only_where_its_scout_is_near() -> None:
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(60, 2))
+    y = np.column_stack([X[:, 0], X[:, 1]]) + 0.1 * rng.normal(size=(60, 2))
+    made = [
+        Candidate("a", ("a",), lambda c, n, t: LinearRegression()),
+        Candidate("b", ("b",), lambda c, n, t: LinearRegression()),
+        Candidate("dear", ("b",), lambda c, n, t: KNeighborsRegressor(3), scout="b"),
+    ]
+    probe = AutoProbe(made, {"a": slice(0, 1), "b": slice(1, 2)}, InnerFolds()).fit(X, y)
+    assert np.isinf(probe.errors_[0, 2])
+    assert np.isfinite(probe.errors_[1, 2])
+    assert probe.weights_[0, 2] == 0
+
+
 def test_the_deviation_holds_what_members_disagree_on() -> None:
     rng = np.random.default_rng(2)
     X = rng.normal(size=(60, 2))
@@ -147,10 +185,11 @@ def test_the_deviation_holds_what_members_disagree_on() -> None:
     assert "absent" not in probe.choices_[0]
     new = np.array([[6.0, 0.0]])
     mean, std = probe.predict(new, return_std=True)
-    each = np.array(
-        [float(np.ravel(m.predict(new if i < 2 else np.zeros((1, 1))))[0]) for i, m in enumerate(probe.members_)]
-    )
+    each = np.zeros(3)
+    for number, (member, _) in probe.members_.items():
+        each[number] = float(np.ravel(member.predict(new if number < 2 else np.zeros((1, 1))))[0])
     weights = probe.weights_[0]
+    assert set(np.flatnonzero(weights)) == set(probe.members_)
     expected = weights @ (each**2 + probe.errors_[0] ** 2) - (weights @ each) ** 2
     assert mean[0] == pytest.approx(weights @ each)
     assert std[0] == pytest.approx(np.sqrt(expected))

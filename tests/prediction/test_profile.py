@@ -44,6 +44,9 @@ def area(tmp_path_factory: pytest.TempPathFactory) -> Area:
         "pupils": (people * (0.1 + 0.05 * x / SIDE + rng.normal(0, 0.005, number)), "people"),
     }
     values["rent"][0][::3] = np.nan
+    share = np.clip(0.05 * x + rng.normal(0.3, 0.02, number), 0, 1)
+    share[7] = 1.3
+    values["online"] = (share, "share")
     rows = [
         pd.DataFrame({"region_id": ids, "indicator": name, "value": column, "unit": unit, "source": "made"})
         for name, (column, unit) in values.items()
@@ -54,7 +57,7 @@ def area(tmp_path_factory: pytest.TempPathFactory) -> Area:
         draft.write("regions", gpd.GeoDataFrame({"region_id": ids, "group": groups}, geometry=cells, crs=4326))
         draft.write("indicators", pd.concat(rows))
     made = Area.open(path)
-    write_descriptions(made, {"pupils": Description(per="people", title="Pupils")})
+    write_descriptions(made, {"pupils": Description(per="people", title="Pupils", kind="share")})
     return made
 
 
@@ -77,11 +80,11 @@ def test_several_are_predicted_as_each_alone(area: Area, probe: str) -> None:
 
 def test_without_a_name_all_are_predicted_as_described_and_bad_ones_left_out_by_reason(area: Area) -> None:
     profile = _predict(area)
-    assert set(profile.indicators) == {"slope", "rent", "people", "pupils"}
+    assert set(profile.indicators) == {"slope", "rent", "people", "pupils", "online"}
     assert "every label of 'same' is 7" in profile.left_out["same"]
     assert "rare" in profile.left_out
     assert profile["pupils"].scores.unit == "share of people"
-    assert profile["pupils"].scores.title == "Pupils"
+    assert (profile["pupils"].scores.title, profile["pupils"].scores.kind) == ("Pupils", "share")
     assert profile["pupils"].scores.dropped == {"label without a positive people": 1}
     # Skewed and positive, and nobody said: its logarithm, and told.
     assert profile["rent"].scores.scale == "log"
@@ -89,6 +92,15 @@ def test_without_a_name_all_are_predicted_as_described_and_bad_ones_left_out_by_
     assert profile["slope"].scores.scale == "linear"
     assert _predict(area, indicator="rent", scale="linear")["rent"].scores.scale == "linear"
     assert _predict(area, indicator="pupils", per="none")["pupils"].scores.unit == "people"
+
+
+def test_a_share_above_one_is_no_share(area: Area) -> None:
+    """As a logit its label is left out and counted; unscaled, what is not bounded by 1 is not cut there."""
+    bounded = _predict(area, indicator="online", scale="logit")["online"]
+    assert bounded.scores.dropped == {"label outside 0 to 1, which is no share": 1}
+    assert bounded.frame[["predicted", "lower", "upper"]].max().max() <= 1
+    assert bounded.frame[["predicted", "lower", "upper"]].min().min() >= 0
+    assert _predict(area, indicator="online")["online"].scores.counts["labelled"] == SIDE**2
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,9 @@ def show_outcome(verb: str, outcome: Outcome, as_json: bool) -> None:
         _print_r2(facts["r2"])
     elif "rows" in facts:
         _print_r2({name: {"": value} for name, value in facts["rows"].items()})
-    else:
+    for indicator, chosen in facts.get("chosen", {}).items():
+        _out().print(f"  {indicator}: {chosen}", markup=False)
+    if "r2" not in facts and "rows" not in facts:
         for name, value in facts.items():
             if name == "table":
                 _print_table(value["columns"], value["rows"])

@@ -21,11 +21,15 @@ from chorograph.prediction.task import Task
 
 @dataclass(frozen=True)
 class Model:
-    """What is fitted to a task: features, as the probe reads them, and the maker of the probe."""
+    """What is fitted to a task: features, as the probe reads them, and the maker of the probe.
+
+    `chooses`: whether that is the probe that chooses for itself.
+    """
 
     features: Fused
     make_probe: ProbeMaker
     tiles: Tiles | None = None
+    chooses: bool = False
 
     def tile_weights(self, task: Task, seed: int) -> pd.DataFrame | None:
         """Return what attention weighs each tile with, None where nothing attends."""
@@ -57,11 +61,12 @@ class Fits:
 def make_model(task: Task, settings: PredictionSettings, make_probe: ProbeMaker | None = None) -> Model:
     """Return what the settings fit to a task; `make_probe` stands in for the probe that they name."""
     maker = make_probe or model_maker(settings)
-    if settings.probe == "auto" and make_probe is None and settings.modalities == "standard":
-        return Model(task.features.fused("choosable"), maker)
+    chooses = settings.probe == "auto" and make_probe is None
+    if chooses and settings.modalities == "standard" and settings.pooling != "attention":
+        return Model(task.features.fused("choosable"), maker, chooses=True)
     embeddings = task.features.embeddings
     if settings.pooling != "attention" or embeddings is None:
-        return Model(task.fused, maker)
+        return Model(task.fused, maker, chooses=chooses)
     tiles = Tiles.of(task.area.images, embeddings.image_ids, embeddings.vectors, task.features.regions["region_id"])
     features, attending = with_attention(task.fused, maker, tiles, seed=settings.seed)
     return Model(features, attending, tiles)

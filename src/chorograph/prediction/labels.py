@@ -24,7 +24,8 @@ class Question:
     """What is asked of every region: an indicator, of which year, divided by another or not, on which scale.
 
     `scale` is the name of a scale; `plus` is added before a logarithm. `need` says which end is need: low, high
-    or none. `title` names the indicator in plain words, empty where nobody did.
+    or none. `title` names the indicator in plain words, `kind` says what it is (count, mean, share, density):
+    empty where nobody did.
     """
 
     indicator: str
@@ -34,6 +35,7 @@ class Question:
     plus: float = 0.0
     need: str = "low"
     title: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)

@@ -128,13 +128,24 @@ class Profile:
                 )
         return pd.DataFrame(rows).astype({"n": "Int64"})
 
+    @property
+    def chosen(self) -> dict[str, str]:
+        """What a probe that chooses was at last, by indicator: fitted on every label, where regions have none."""
+        models = {indicator: prediction.scores.model for indicator, prediction in self.predictions.items()}
+        return {name: model.meaning.partition(": ")[2] for name, model in models.items() if ": " in model.meaning}
+
     def r2_table(self) -> dict[str, dict[str, float | None]]:
-        """Return R2 in the fitted unit by row and indicator, as a terminal shows it."""
+        """Return R2 in the fitted unit by row and indicator, as a terminal shows it.
+
+        Beside the model's stands what is to be expected where there are no labels.
+        """
         table: dict[str, dict[str, float | None]] = {}
         for indicator, prediction in self.predictions.items():
             for row in prediction.scores.rows:
                 r2 = row.fitted["r2"]
                 table.setdefault(row.name, {})[indicator] = r2.as_list()[0] if r2 else None
+                if row is prediction.scores.model and (expected := prediction.scores.unlabelled):
+                    table.setdefault(f"{row.name}, where unlabelled", {})[indicator] = expected["r2"][0]
         return table
 
     def region(self, region_id: str) -> pd.DataFrame:

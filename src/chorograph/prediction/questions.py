@@ -47,9 +47,8 @@ def make_question(
                 f"describe AREA {indicator}=scale:linear`, says otherwise"
             )
     plus = settings.plus if settings.log else 0.0
-    return Question(
-        indicator, scale, per, settings.year, plus, neediest or said.need or need_of(indicator), said.title or ""
-    )
+    need = neediest or said.need or need_of(indicator)
+    return Question(indicator, scale, per, settings.year, plus, need, said.title or "", said.kind or "")
 
 
 def indicators_asked(area: Area, indicators: Sequence[str]) -> list[str]:

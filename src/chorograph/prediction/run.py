@@ -22,7 +22,7 @@ from chorograph.prediction.crossfit import Predictions, cross_fit
 from chorograph.prediction.distance.applicability import area_of_applicability
 from chorograph.prediction.distance.unlabelled import AtDistance, fit_at_distance, intervals_by_distance
 from chorograph.prediction.features import read_features
-from chorograph.prediction.fits import Fits, Model, fit_tasks, make_model
+from chorograph.prediction.fits import Fits, Model, fit_tasks, make_model, probe_maker
 from chorograph.prediction.judging.ablation import ablate
 from chorograph.prediction.judging.intervals import shift_weights
 from chorograph.prediction.judging.leakage import Finding, look_for_leaks
@@ -144,6 +144,7 @@ def _judge(
         repeats=tuple(_repeat(task, model, settings, scoring)),
         unlabelled=apart.scores(task, scoring) if apart else {},
         title=task.question.title,
+        kind=task.question.kind,
         plus=task.labels.scale.plus,
     )
     frame = _frame(task, fits, scoring, support, settings.level)
@@ -237,7 +238,7 @@ def _tables(
     if settings.ablate:
         tables["ablation"] = ablate(model.features, task.target, task.folds, model.make_probe, scoring, progress)
     if settings.suggest:
-        tables["suggested"] = _suggest(task, model, settings.suggest)
+        tables["suggested"] = _suggest(task, model, settings)
     return tables
 
 
@@ -251,20 +252,25 @@ def _by_place(task: Task, fits: Fits, scoring: Scoring) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _suggest(task: Task, model: Model, number: int) -> pd.DataFrame:
-    """Return the unlabelled regions to survey next, among those that have every modality."""
-    features = model.features
+def _suggest(task: Task, model: Model, settings: PredictionSettings) -> pd.DataFrame:
+    """Return the unlabelled regions to survey next, among those that have every modality.
+
+    `auto` is a mean of probes, whose doubt is not that of one map: a Gaussian process on the same task stands in.
+    """
+    features, make_probe = model.features, model.make_probe
+    if settings.probe == "auto" and model.chooses:
+        features, make_probe = task.fused, probe_maker(replace(settings, probe="gp"))
     whole = features.present.all(1)
     known, new = whole & task.labelled, whole & ~task.labelled
     if not new.any():
         raise InputError("every region that has all modalities is labelled already; leave --suggest away")
     names = tuple(features.blocks)
-    probe = model.make_probe(features.columns(names), int(known.sum()))
+    probe = make_probe(features.columns(names), int(known.sum()))
     if not hasattr(probe, "posterior"):
         raise InputError("--suggest needs a probe that knows how uncertain the whole map is; use --probe gp")
     probe.fit(features.stacked(names, known), task.target[known])
     covariance, noise = probe.posterior(features.stacked(names, new))
-    rows, gone = suggest(covariance, noise, number)
+    rows, gone = suggest(covariance, noise, settings.suggest)
     return as_frame(task.features.regions["region_id"][new].to_numpy(object), rows, gone)
 
 

@@ -59,6 +59,12 @@ class TaskSettings:
 class PredictionSettings(TaskSettings):
     """How a task is fitted and judged, beside what makes it."""
 
+    probe: str = setting(
+        "auto",
+        help="what is fitted on the features (`chorograph list probes`); auto chooses among baselines, ridge and "
+        "Gaussian processes, and among kinds of data, inside the training folds",
+        choices=PROBES,
+    )
     texts: str | None = setting(None, help="caption vectors made by `chorograph embed --of captions`, by model name")
     fusion: str = setting(
         "concat",

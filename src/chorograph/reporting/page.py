@@ -134,6 +134,7 @@ def _section(number: int, run: Run) -> dict[str, Any]:
         "key": scores.indicator,
         "title": indicator_title(scores),
         "unit": scores.unit,
+        "kind": scores.kind,
         "r2": "–" if r2 is None else plain(r2.value, 2),
         "r2_value": -1e9 if r2 is None else r2.value,
         "r2_interval": f"{plain(r2.lower, 2)} to {plain(r2.upper, 2)}" if r2 is not None and r2.bounded else "",

@@ -83,6 +83,8 @@ def run(settings: Settings, progress: Progress) -> Outcome:
             ledger.facts["rows"] = {name: value for name, row in table.items() for value in row.values()}
         else:
             ledger.facts["r2"] = table
+        if chosen := profile.chosen:
+            ledger.facts["chosen"] = chosen
         if settings.save is not None:
             ledger.outputs.append(profile.save(settings.save))
 

@@ -72,10 +72,10 @@ class Row:
 class Scores:
     """How one indicator was predicted: the question, the model, the split, and a row for the model and each baseline.
 
-    `title` in plain words, empty where nobody said. `plus` was added before a logarithm was taken. `repeats`: R2 of the
-    model under other deals of the same split. `leaks`: what was found, as dictionaries of what, regions, leak. `counts`
-    and `dropped` are the ledger's. `unlabelled`: what is to be expected where there are no labels
-    (`AtDistance.scores`); empty where it was not asked for or nothing can be said.
+    `title` in plain words and `kind` (count, mean, share, density), empty where nobody said. `plus` was added before a
+    logarithm was taken. `repeats`: R2 of the model under other deals of the same split. `leaks`: what was found, as
+    dictionaries of what, regions, leak. `counts` and `dropped` are the ledger's. `unlabelled`: what is to be expected
+    where there are no labels (`AtDistance.scores`); empty where it was not asked for or nothing can be said.
     """
 
     indicator: str
@@ -97,6 +97,7 @@ class Scores:
     leaks: tuple[Mapping[str, Any], ...] = ()
     repeats: tuple[float | None, ...] = ()
     title: str = ""
+    kind: str = ""
     plus: float = 0.0
     unlabelled: Mapping[str, Any] = field(default_factory=dict)
 
@@ -131,6 +132,7 @@ class Scores:
             "log": self.log,
             "plus": self.plus,
             "title": self.title,
+            "kind": self.kind,
             "per": self.per,
             "level": self.level,
             "interval": self.interval,
@@ -175,6 +177,7 @@ class Scores:
             repeats=tuple(_finite(value) for value in content.get("repeats", ())),
             unlabelled=dict(content.get("unlabelled") or {}),
             title=str(content.get("title", "")),
+            kind=str(content.get("kind") or ""),
             plus=float(content.get("plus", 0.0)),
         )
         if not any(row.kind == "model" for row in scores.rows):

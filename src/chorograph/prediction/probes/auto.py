@@ -17,18 +17,27 @@ from chorograph.prediction.probes.inner import InnerFolds
 
 Columns = Mapping[str, slice]
 
+#: How many rows the usual weights count for.
+STRENGTH = 30.0
+#: How much larger than the least error a scout's may be for what it scouts for to be tried.
+FAR_BEHIND = 1.05
+
 
 @dataclass(frozen=True)
 class Candidate:
     """One way to predict: its name, the modalities it reads, and the estimator for their columns.
 
     `make(columns, rows, trial)` returns an unfitted regressor; `trial` asks for a cheaper one, of which only the
-    predictions of rows that it has not seen are used.
+    predictions of rows that it has not seen are used. `usual`: weight goes here, shared with the other usual ones,
+    where the training rows do not tell otherwise. `scout`: an earlier candidate that reads the same for less; where its
+    inner error is more than `FAR_BEHIND` times the least so far, this one is not tried.
     """
 
     name: str
     modalities: tuple[str, ...]
     make: Callable[[Columns, int, bool], Any]
+    usual: bool = False
+    scout: str | None = None
 
 
 class AutoProbe(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -36,13 +45,15 @@ class AutoProbe(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     Weights are not negative and sum to one (Breiman 1996, Stacked regressions; van der Laan et al. 2007, Super
     learner): the mean of the training rows is a candidate, so that weight goes there where nothing predicts anything.
-    They are learnt from inner folds of the training rows alone, so that scores of held-out rows stay honest. Candidates
-    that can leave rows out without a new fit (`held_out`) do. The standard deviation is that of the mixture: each
-    member's own (its inner error where it does not know), and how far members lie apart.
+    Few rows tell candidates apart badly, so weights are drawn to equal ones of the usual candidates, as if by
+    `STRENGTH` rows more. They are learnt from inner folds of the training rows alone, so that scores of held-out rows
+    stay honest. Candidates that can leave rows out without a new fit (`held_out`) do. The standard deviation is that of
+    the mixture: each member's own (its inner error where it does not know), and how far members lie apart.
 
     `candidates` whose modalities are not all among `columns` are left out. With y of shape (n, k) every target has its
-    own weights; what members share among targets, they share. Fitted: `members_`, `weights_` (k, members), `errors_`
-    (k, members; root mean square of inner residuals), `choices_` (name to weight, one mapping a target).
+    own weights; what members share among targets, they share. Fitted: `members_` (by the number of the candidate, with
+    the targets it predicts), `weights_` (k, members), `errors_` (k, members; root mean square of inner
+    residuals, infinite where not tried), `choices_` (name to weight, one mapping a target).
     """
 
     #: Tells `cross_fit` that `predict` knows how uncertain it is.
@@ -62,16 +73,18 @@ class AutoProbe(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.single_ = np.ndim(target) == 1
         folds = list(self.inner.split(rows))
         self.used_ = [c for c in self.candidates if set(c.modalities) <= set(self.columns)]
-        self.members_, unseen = [], []
-        for candidate in self.used_:
-            part = self._part(candidate, rows)
-            member = candidate.make(self._within(candidate), len(rows), False).fit(part, targets)
-            unseen.append(_unseen(candidate, member, self._within(candidate), part, targets, folds))
-            self.members_.append(member)
-        residual = np.stack(unseen) - targets
-        self.errors_ = np.sqrt((residual**2).mean(1)).T
-        stacked = np.stack(unseen, axis=2)
-        self.weights_ = np.array([convex_weights(stacked[:, k], targets[:, k]) for k in range(targets.shape[1])])
+        unseen = np.full((len(self.used_), *targets.shape), np.nan)
+        self.errors_ = np.full((targets.shape[1], len(self.used_)), np.inf)
+        self.members_ = {}
+        for number, candidate in enumerate(self.used_):
+            tried = self._worth_trying(candidate)
+            if tried.any():
+                unseen[number][:, tried] = self._unseen(number, rows, targets, tried, folds)
+                self.errors_[tried, number] = np.sqrt(((unseen[number] - targets)[:, tried] ** 2).mean(0))
+        self.weights_ = np.array([self._weights(unseen[:, :, k], targets[:, k]) for k in range(targets.shape[1])])
+        for number, weight in enumerate(self.weights_.T):
+            if weight.any() and number not in self.members_:
+                self.members_[number] = (self._fitted(number, rows, targets, weight > 0), weight > 0)
         self.choices_ = [
             {c.name: float(w) for c, w in zip(self.used_, weights, strict=True) if w > 0} for weights in self.weights_
         ]
@@ -83,17 +96,55 @@ class AutoProbe(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         rows = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
         mean = np.zeros((len(rows), len(self.weights_)))
         square = np.zeros_like(mean)
-        for number, (candidate, member) in enumerate(zip(self.used_, self.members_, strict=True)):
-            weight = self.weights_[:, number]
-            if not weight.any():
-                continue
-            own, std = _with_std(member, self._part(candidate, rows), self.errors_[:, number], return_std)
-            mean += weight * own
-            square += weight * (own**2 + std**2)
+        for number, (member, held) in self.members_.items():
+            weight = self.weights_[held, number]
+            own, std = _with_std(member, self._part(self.used_[number], rows), self.errors_[held, number], return_std)
+            mean[:, held] += weight * own
+            square[:, held] += weight * (own**2 + std**2)
         std = np.sqrt(np.maximum(square - mean**2, 0.0))
         if self.single_:
             mean, std = mean[:, 0], std[:, 0]
         return (mean, std) if return_std else mean
+
+    def _worth_trying(self, candidate: Candidate) -> NDArray[np.bool_]:
+        """Return for which targets (k,) a candidate is tried: where its scout is not far behind the best so far."""
+        names = [used.name for used in self.used_]
+        if candidate.scout not in names:
+            return np.ones(len(self.errors_), dtype=bool)
+        return np.asarray(self.errors_[:, names.index(candidate.scout)] <= FAR_BEHIND * self.errors_.min(1))
+
+    def _fitted(self, number: int, rows: NDArray[Any], targets: Matrix, which: NDArray[np.bool_]) -> Any:
+        """Return a candidate fitted on all training rows, for some of the targets."""
+        candidate = self.used_[number]
+        made = candidate.make(self._within(candidate), len(rows), False)
+        return made.fit(self._part(candidate, rows), targets[:, which])
+
+    def _unseen(
+        self, number: int, rows: NDArray[Any], targets: Matrix, which: NDArray[np.bool_], folds: list[Any]
+    ) -> Matrix:
+        """Return what a candidate predicts of each training row when fitted without its fold, (n, targets tried).
+
+        One that can leave rows out without a new fit is fitted on all of them, and kept.
+        """
+        candidate = self.used_[number]
+        columns, part, tried = self._within(candidate), self._part(candidate, rows), targets[:, which]
+        if hasattr(candidate.make(columns, len(rows), False), "held_out"):
+            member = self._fitted(number, rows, targets, which)
+            self.members_[number] = (member, which)
+            return np.asarray(member.held_out(folds)).reshape(tried.shape)
+        found = np.empty(tried.shape)
+        for train, test in folds:
+            trial = clone(candidate.make(columns, len(train), True)).fit(part[train], tried[train])
+            found[test] = np.asarray(trial.predict(part[test])).reshape(len(test), -1)
+        return found
+
+    def _weights(self, unseen: Matrix, target: Matrix) -> Matrix:
+        """Return the weights (members,) of one target; none for members that were not tried."""
+        tried = np.isfinite(unseen).all(1)
+        usual = np.array([candidate.usual for candidate in self.used_])[tried].astype(np.float64)
+        weights = np.zeros(len(unseen))
+        weights[tried] = convex_weights(unseen[tried].T, target, usual / usual.sum() if usual.any() else None)
+        return weights
 
     def _part(self, candidate: Candidate, rows: NDArray[Any]) -> NDArray[Any]:
         if not candidate.modalities:
@@ -115,28 +166,21 @@ class AutoProbe(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def convex_weights(unseen: Matrix, target: Matrix) -> Matrix:
-    """Return the weights (members,), none negative, sum one, whose mean of `unseen` (n, members) is nearest target."""
+def convex_weights(unseen: Matrix, target: Matrix, prior: Matrix | None = None) -> Matrix:
+    """Return the weights (members,), none negative, sum one, whose mean of `unseen` (n, members) is nearest target.
+
+    Least squares in standard deviations of the target, plus `STRENGTH` times the squared distance of the weights from
+    `prior` (members,), where there is one.
+    """
     scale = float(target.std()) or 1.0
     centre = float(target.mean())
     # The sum is held by one row that outweighs all others; rounding is then taken out.
     heavy = 1e3 * np.sqrt(len(target))
-    rows = np.vstack([(unseen - centre) / scale, np.full(unseen.shape[1], heavy)])
-    weights, _ = nnls(rows, np.r_[(target - centre) / scale, heavy])
+    pull = 0.0 if prior is None else np.sqrt(STRENGTH)
+    kept = np.zeros(unseen.shape[1]) if prior is None else prior
+    rows = np.vstack([(unseen - centre) / scale, pull * np.eye(unseen.shape[1]), np.full(unseen.shape[1], heavy)])
+    weights, _ = nnls(rows, np.r_[(target - centre) / scale, pull * kept, heavy])
     return np.asarray(weights / weights.sum())
-
-
-def _unseen(
-    candidate: Candidate, member: Any, columns: Columns, part: NDArray[Any], targets: Matrix, folds: list[Any]
-) -> Matrix:
-    """Return what a candidate predicts of each training row (n, k) when fitted without its fold."""
-    if hasattr(member, "held_out"):
-        return np.asarray(member.held_out(folds)).reshape(targets.shape)
-    found = np.empty(targets.shape)
-    for train, test in folds:
-        trial = clone(candidate.make(columns, len(train), True)).fit(part[train], targets[train])
-        found[test] = np.asarray(trial.predict(part[test])).reshape(len(test), -1)
-    return found
 
 
 def _with_std(member: Any, part: NDArray[Any], error: Matrix, wanted: bool) -> tuple[Matrix, Matrix]:

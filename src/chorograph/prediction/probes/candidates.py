@@ -23,7 +23,7 @@ Columns = Mapping[str, slice]
 #: Above this many training rows a Gaussian process within `auto` rests on inducing rows: there are up to three of them.
 MOST_IN_AUTO = 1000
 #: Trees of a forest that predicts, and of one that is only tried; rows of a tree where there are more.
-_TREES, _TREES_TRIED, _ROWS_OF_A_TREE = 150, 60, 2000
+_TREES, _TREES_TRIED, _ROWS_OF_A_TREE = 100, 25, 2000
 #: What a process is tried on first and foremost (`features.STANDARD`), and what the strongest baseline reads.
 _STANDARD, _PLACE = ("image", "context", "location"), ("location", "shape")
 
@@ -78,28 +78,39 @@ def make_auto(columns: Columns, seed: int, block_m: float | None) -> Any:
 
 
 def candidates(modalities: tuple[str, ...], seed: int) -> list[Candidate]:
-    """Return what is tried on regions that have these modalities.
+    """Return what is tried on regions that have these modalities: at most three processes, two ridges, six baselines.
 
-    Gaussian processes on the standard modalities, on location and shape, and on everything; ridge on the standard
-    modalities (on everything where there are none of them); and what the baselines are.
+    Gaussian processes on the standard modalities and on everything, and ridge on the standard ones, are the usual ones;
+    beside them ridge on everything, a process on location and shape, and what the baselines are. The forest is tried
+    where that process is not far behind. With n training rows a fit costs at most three times some tens of steps of
+    min(n, 1000)³ and 225 trees, a target, and, shared by targets, twelve of min(n, columns)³.
     """
     standard = tuple(name for name in modalities if name in _STANDARD) or modalities
-    sets = [standard, tuple(name for name in modalities if name in _PLACE), modalities]
-    sets = list(dict.fromkeys(chosen for chosen in sets if chosen))
-    found = [_process_on(chosen, seed) for chosen in sets]
-    found.append(Candidate(f"ridge on {' + '.join(standard)}", standard, _ridge))
-    found.append(Candidate("mean", (), lambda columns, rows, trial: DummyRegressor()))
+    sets = list(dict.fromkeys([standard, modalities]))
+    place = tuple(name for name in modalities if name in _PLACE)
+    found = [Candidate("mean", (), lambda columns, rows, trial: DummyRegressor())]
     if "location" in modalities:
         found.append(Candidate("location", ("location",), _nearest))
     alone = {"region shape": "shape", "POI counts": "poi", "graph": "graph"}
     found += [
         Candidate(name, (modality,), _ridge)
         for name, modality in alone.items()
-        if modality in modalities and standard != (modality,)
+        if modality in modalities and (modality,) not in sets
     ]
+    found += [Candidate(f"ridge on {_named(chosen)}", chosen, _ridge, usual=chosen == standard) for chosen in sets]
+    found.append(_process_on(standard, seed, usual=True))
+    if modalities != standard:
+        found.append(_process_on(modalities, seed, usual=True))
+    if place and place not in sets:
+        found.append(_process_on(place, seed))
     if set(_PLACE) <= set(modalities):
-        found.append(Candidate("location + shape", _PLACE, lambda columns, rows, trial: _forest(trial, seed)))
+        scout = f"gp on {_named(place)}"
+        found.append(Candidate("location + shape", _PLACE, lambda c, n, trial: _forest(trial, seed), scout=scout))
     return found
+
+
+def _named(modalities: tuple[str, ...]) -> str:
+    return " + ".join(modalities)
 
 
 def _ridge(columns: Columns, rows: int, trial: bool) -> Any:
@@ -115,8 +126,8 @@ def _forest(trial: bool, seed: int) -> Any:
     return Forests(_TREES_TRIED if trial else _TREES, seed)
 
 
-def _process_on(modalities: tuple[str, ...], seed: int) -> Candidate:
+def _process_on(modalities: tuple[str, ...], seed: int, *, usual: bool = False) -> Candidate:
     def make(columns: Columns, rows: int, trial: bool) -> Any:
         return ScalingProcess(columns, MOST_IN_AUTO, seed)
 
-    return Candidate(f"gp on {' + '.join(modalities)}", modalities, make)
+    return Candidate(f"gp on {_named(modalities)}", modalities, make, usual)

@@ -89,7 +89,10 @@ def make_probe_maker(
     """
     maker = PROBES[name]
     if name == "auto" and (kriging or fusion != "concat"):
-        raise InputError("--probe auto weighs modalities and place for itself; leave --fusion and --kriging away")
+        raise InputError(
+            "--probe auto weighs modalities and place for itself; with --fusion or --kriging name another, such as "
+            "--probe gp"
+        )
 
     def make_one(columns: Columns, rows: int) -> Any:
         return maker(columns, seed, block_m)

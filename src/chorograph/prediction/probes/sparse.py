@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from chorograph.ground.arrays import Matrix
-from chorograph.prediction.probes.gaussian_process import Term, best_evidence
+from chorograph.prediction.probes.gaussian_process import COMPONENTS, Term, best_evidence
 
 _LOG_VARIANCE, _LOG_NOISE = (-9.0, 3.0), (-6.0, 1.0)
 _JITTER = 1e-6
@@ -41,7 +41,7 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
     def __init__(
         self,
         groups: Mapping[str, slice] | None = None,
-        components: int = 40,
+        components: int = COMPONENTS,
         inducing: int = 500,
         sample: int = 500,
         seed: int = 0,

@@ -18,6 +18,11 @@ from chorograph.verbs.verb import Verb
 class Settings(OwnFiles):
     """Settings of `chorograph area build`."""
 
+    describe: list[str] = setting(
+        [],
+        help="INDICATOR=KEY:VALUE,KEY:VALUE, or a TOML file: what an indicator is (title, scale, per, need, kind), as "
+        "`chorograph area describe` says it",
+    )
     out: Path = setting(
         help="the area folder to make; one that this verb made is built anew, and what other verbs added stays"
     )
@@ -25,7 +30,7 @@ class Settings(OwnFiles):
 
 def inputs(settings: Settings) -> list[Path]:
     """Return the user's files."""
-    return settings.paths()
+    return [*settings.paths(), *(Path(word) for word in settings.describe if Path(word).suffix == ".toml")]
 
 
 def run(settings: Settings, progress: Progress) -> Outcome:
@@ -37,6 +42,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         from chorograph.acquisition.own.build import build_area
 
         build_area(settings, out, ledger, progress)
+        _describe(settings, out)
 
     return make_folder(
         "area build",
@@ -69,7 +75,9 @@ def _rebuild(settings: Settings, before: dict[str, Any], progress: Progress) -> 
         try:
             named = replace(settings, name=settings.name or settings.out.resolve().name)
             build_area(named, aside, ledger, progress)
+            _describe(settings, aside)
             put_in_place(aside, settings.out, before.get("counts", {}))
+            _describe(settings, settings.out)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -80,6 +88,15 @@ def _rebuild(settings: Settings, before: dict[str, Any], progress: Progress) -> 
         inputs=inputs(settings),
         work=work,
     )
+
+
+def _describe(settings: Settings, area: Path) -> None:
+    """Say in the area what its indicators are; raises for a column that it does not have."""
+    if settings.describe:
+        from chorograph.area.descriptions import parse_descriptions, write_descriptions
+        from chorograph.area.folder import Area
+
+        write_descriptions(Area.open(area), parse_descriptions(settings.describe))
 
 
 VERB = Verb(
