@@ -1,6 +1,6 @@
 """What is really found where whole blocks have no labels? R2 and coverage on blocks that were hidden from a fit.
 
-    python benchmarks/hidden_blocks.py AREA [--deals 24] [--vectors colour+rcf:1024+efficientnet-lite0] [--probe gp]
+    python benchmarks/hidden_blocks.py AREA [--deals 24] [--vectors colour+rcf:1024+efficientnet-lite0] [--probe auto]
 
 AREA is the folder that recipes/king-county.yaml makes, with its vectors. In each deal about 23 % of the labelled
 regions with imagery are hidden in whole squares of 6 km, of twenty draws those whose distances to the nearest label are
@@ -69,11 +69,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("area", type=Path)
     parser.add_argument("--vectors", default="colour+rcf:1024+efficientnet-lite0")
-    parser.add_argument("--probe", default="gp")
+    parser.add_argument("--probe", default="auto")
     parser.add_argument("--deals", type=int, default=24)
     asked = parser.parse_args()
     area = Area.open(asked.area)
-    fused = read_features(area, Embeddings.read(area.embeddings_path(asked.vectors))).fused(",".join(STANDARD))
+    features = read_features(area, Embeddings.read(area.embeddings_path(asked.vectors)))
+    fused = features.fused("choosable" if asked.probe == "auto" else ",".join(STANDARD))
     lon, lat = inner_points(area.regions)
     positions, whole = to_sphere(lon, lat), fused.present.all(1)
     make_probe = make_probe_maker(asked.probe, seed=0, block_m=SIDE_M)

@@ -13,10 +13,12 @@ from shapely.geometry import Polygon, box
 
 from chorograph.acquisition.own.build import build_area
 from chorograph.area.check import check_area
+from chorograph.area.descriptions import Description, read_descriptions
 from chorograph.area.folder import Area
 from chorograph.ground.errors import ChorographError, InputError, OutputError
-from chorograph.ground.stage import Ledger
+from chorograph.ground.stage import Ledger, silent
 from chorograph.verbs.area.build import Settings
+from chorograph.verbs.area.build import run as build
 
 
 @pytest.fixture
@@ -46,6 +48,29 @@ def own(tmp_path: Path) -> Settings:
         poi=tmp_path / "poi.csv",
         triples=tmp_path / "triples.tsv",
     )
+
+
+def test_what_indicators_are_is_said_while_building(own: Settings, tmp_path: Path) -> None:
+    said = tmp_path / "said.toml"
+    said.write_text('[people]\ntitle = "People, all ages"\nkind = "count"\n')
+    asked = replace(own, describe=["income_usd=scale:log,need:low,title:Income, median", str(said)])
+    build(asked, silent)
+    found = read_descriptions(Area.open(own.out))
+    assert found["income_usd"] == Description(title="Income, median", scale="log", need="low")
+    assert found["people"] == Description(title="People, all ages", kind="count")
+    build(replace(asked, describe=["people=need:none"], title="Anew"), silent)
+    again = read_descriptions(Area.open(own.out))
+    assert again["people"].need == "none"
+    assert again["income_usd"] == found["income_usd"]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"), [("wealth=scale:log", "wealth"), ("people", "COLUMN=KEY"), ("people=scale:root", "one of")]
+)
+def test_a_description_of_what_is_not_there_builds_nothing(own: Settings, word: str, message: str) -> None:
+    with pytest.raises(ChorographError, match=message):
+        build(replace(own, describe=[word]), silent)
+    assert not own.out.exists()
 
 
 def test_the_whole(own: Settings) -> None:

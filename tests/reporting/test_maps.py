@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import shapely
 
-from chorograph.reporting.maps import shapes
+from chorograph.reporting.maps import context_of, shapes
 
 Make = Callable[..., Any]
 
@@ -55,3 +55,38 @@ def test_a_region_without_polygon_is_no_shape(make_grid: Make) -> None:
     drawn = shapes(regions)
     assert drawn.drawn == 3
     assert drawn.xs[3] == []
+
+
+def test_roads_water_and_names_lie_in_the_plane_of_the_outlines(make_grid: Make) -> None:
+    regions = make_grid()
+    west, south, east, north = regions.total_bounds
+    middle = (south + north) / 2
+    context = gpd.GeoDataFrame(
+        {
+            "kind": ["road", "road", "water", "place", "place", "road"],
+            "rank": [2, 1, 1, 2, 1, 5],
+            "name": ["lane", "motorway", None, "Village", "City", "elsewhere"],
+        },
+        geometry=[
+            shapely.LineString([(west, south), (east, north)]),
+            shapely.LineString([(west - 1, middle), (east + 1, middle)]),
+            shapely.box(west, south, (west + east) / 2, middle),
+            shapely.Point(west, middle),
+            shapely.Point(east, middle),
+            shapely.LineString([(50, 50), (51, 51)]),
+        ],
+        crs=4326,
+    )
+    found = context_of(context, regions)
+    assert len(found.roads) == 2
+    assert found.water.startswith("M")
+    assert found.water.endswith("z")
+    assert [name for _, _, name in found.names] == ["City", "Village"]
+    (left, top), (right, bottom) = (
+        (shapes(regions).full[0], -shapes(regions).full[3]),
+        (shapes(regions).full[2], -shapes(regions).full[1]),
+    )
+    start = [int(word) for word in found.roads[0].removeprefix("M").split("l")[0].split(",")]
+    assert start == pytest.approx([left, (top + bottom) / 2], abs=20)
+    assert found.names[0][0] == pytest.approx(right, abs=20)
+    assert context_of(context.iloc[:0], regions) == context_of(context, regions.assign(geometry=None))

@@ -14,6 +14,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from chorograph.prediction.probes.auto import AutoProbe, Candidate
+from chorograph.prediction.probes.baselines import ROWS_OF_A_TREE, TREES
 from chorograph.prediction.probes.inner import InnerFolds
 from chorograph.prediction.probes.ridge import RidgePath
 from chorograph.prediction.probes.scaling import ScalingProcess
@@ -22,8 +23,8 @@ Columns = Mapping[str, slice]
 
 #: Above this many training rows a Gaussian process within `auto` rests on inducing rows: there are up to three of them.
 MOST_IN_AUTO = 1000
-#: Trees of a forest that predicts, and of one that is only tried; rows of a tree where there are more.
-_TREES, _TREES_TRIED, _ROWS_OF_A_TREE = 100, 25, 2000
+#: Trees of a forest that predicts, and of one that is only tried.
+_TREES, _TREES_TRIED = TREES, 25
 #: What a process is tried on first and foremost (`features.STANDARD`), and what the strongest baseline reads.
 _STANDARD, _PLACE = ("image", "context", "location"), ("location", "shape")
 
@@ -42,7 +43,7 @@ class Forests(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Fit on X (n, d) and y (n,) or (n, k)."""
         rows, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True, multi_output=True)
         self.single_ = np.ndim(target) == 1
-        most = _ROWS_OF_A_TREE if len(rows) > _ROWS_OF_A_TREE else None
+        most = ROWS_OF_A_TREE if len(rows) > ROWS_OF_A_TREE else None
         targets = np.asarray(target, dtype=np.float64).reshape(len(rows), -1)
         # A tree stops splitting where the variance is below 2e-16, in whichever unit.
         self.mean_, spread = targets.mean(0), targets.std(0)
