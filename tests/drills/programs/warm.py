@@ -32,7 +32,7 @@ def preload() -> list[str]:
         except Exception as error:
             failed.append(f"{found.name}: {error}")
     for name in os.environ.get(
-        "WARM_ALSO", "sklearn.svm sklearn.linear_model sklearn.ensemble mapie bokeh.plotting"
+        "WARM_ALSO", "sklearn.svm sklearn.linear_model sklearn.ensemble mapie"
     ).split():
         try:
             importlib.import_module(name)
