@@ -21,7 +21,7 @@ REGIONS = 3
 #: Tiles of a region at most; their side in pixels where there are few regions, and many.
 TILES, LARGE_PX, SMALL_PX = 4, 128, 88
 #: What a thumbnail of each size weighs as text, and what all may: the page stays below 6 MB.
-_BYTES, _MOST_BYTES = {128: 7000, 88: 3600}, 2_600_000
+_BYTES, _MOST_BYTES = {128: 5200, 88: 2600}, 3_600_000
 
 
 @dataclass(frozen=True)

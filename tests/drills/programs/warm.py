@@ -31,9 +31,7 @@ def preload() -> list[str]:
             importlib.import_module(found.name)
         except Exception as error:
             failed.append(f"{found.name}: {error}")
-    for name in os.environ.get(
-        "WARM_ALSO", "sklearn.svm sklearn.linear_model sklearn.ensemble mapie"
-    ).split():
+    for name in os.environ.get("WARM_ALSO", "sklearn.svm sklearn.linear_model sklearn.ensemble mapie").split():
         try:
             importlib.import_module(name)
         except Exception:
