@@ -236,7 +236,9 @@ def _tables(
     if weights is not None:
         tables["tile_weights"] = weights
     if settings.ablate:
-        tables["ablation"] = ablate(model.features, task.target, task.folds, model.make_probe, scoring, progress)
+        # Of a probe that chooses among more, the modalities asked for: all subsets of six would be 63 fits a fold.
+        features = task.fused if model.chooses else model.features
+        tables["ablation"] = ablate(features, task.target, task.folds, model.make_probe, scoring, progress)
     if settings.suggest:
         tables["suggested"] = _suggest(task, model, settings)
     return tables

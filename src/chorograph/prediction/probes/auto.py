@@ -75,7 +75,7 @@ class AutoProbe(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.used_ = [c for c in self.candidates if set(c.modalities) <= set(self.columns)]
         unseen = np.full((len(self.used_), *targets.shape), np.nan)
         self.errors_ = np.full((targets.shape[1], len(self.used_)), np.inf)
-        self.members_ = {}
+        self.members_: dict[int, tuple[Any, NDArray[np.bool_]]] = {}
         for number, candidate in enumerate(self.used_):
             tried = self._worth_trying(candidate)
             if tried.any():
