@@ -23,7 +23,6 @@ from scipy.spatial import KDTree
 from chorograph.area.folder import CRS
 from chorograph.area.middle import equal_area
 from chorograph.area.splits import LEAKY
-from chorograph.area.tables import TABLES
 from chorograph.prediction.judging.scores import Scores
 from chorograph.reporting.decisions import ablation, reached, suggestions
 from chorograph.reporting.explanation import read_explanation
@@ -243,7 +242,7 @@ def _regions(run: Run) -> list[list[str]]:
 
 def _around(run: Run) -> Context:
     """Return the roads, water and names that the area has."""
-    if run.area is None or "context" not in TABLES or not run.area.has("context"):
+    if run.area is None or not run.area.has("context"):
         return Context([], "", [])
     return context_of(gpd.GeoDataFrame(run.area.read("context"), crs=CRS), run.frame)
 
