@@ -189,8 +189,9 @@ def main() -> None:
     for row in pooled:
         ways[f"plain and {row}"] = {"image": np.hstack([base, pooled[row]])}
         ways[f"plain and {row}, a kernel each"] = {"image": base, "street": pooled[row]}
-        if row == "adapted":
-            ways["adapted in place of plain"] = {"image": np.hstack([base[:, :-WIDTH], pooled[row]])}
+        if row in ("adapted", "neighbours"):
+            ways[f"{row} in place of EfficientNet"] = {"image": np.hstack([base[:, :-WIDTH], pooled[row]])}
+            ways[f"{row} alone"] = {"image": pooled[row]}
     settings = TaskSettings(block_m=6000.0, seed=asked.seed, modalities="all")
     bootstrap, found = BlockBootstrap(), []
     first: dict[str, Matrix] = {}
