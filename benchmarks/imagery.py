@@ -36,7 +36,7 @@ from chorograph.metrics.regression import METRICS, BlockBootstrap
 from chorograph.models.encoders.efficientnet import EfficientNetLite, load_efficientnet
 from chorograph.models.graph.aligned import load_aligned
 from chorograph.prediction.crossfit import cross_fit
-from chorograph.prediction.features import Features
+from chorograph.prediction.features import Features, read_features
 from chorograph.prediction.labels import Question
 from chorograph.prediction.modalities import image_features
 from chorograph.prediction.probes.registry import make_probe_maker
@@ -151,6 +151,8 @@ def main() -> None:
     parser.add_argument("--rsicd", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--rows", default=";".join(ROWS))
+    parser.add_argument("--block-m", type=float, default=6000.0)
+    parser.add_argument("--standard", action="store_true", help="context and location beside")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results") / "imagery.json")
@@ -192,19 +194,26 @@ def main() -> None:
         if row in ("adapted", "neighbours"):
             ways[f"{row} in place of EfficientNet"] = {"image": np.hstack([base[:, :-WIDTH], pooled[row]])}
             ways[f"{row} alone"] = {"image": pooled[row]}
-    settings = TaskSettings(block_m=6000.0, seed=asked.seed, modalities="all")
+    asks = {name: Features(area, blocks) for name, blocks in ways.items()}
+    if asked.standard:
+        vectors = {"plain": plain} | {f"{row} alone": part for row, part in parts.items() if row == "neighbours"}
+        asks = {
+            name: read_features(area, Embeddings(name, "", held.image_ids, held.sha256, some), modalities="standard")
+            for name, some in vectors.items()
+        }
+    pictured = np.isfinite(base).all(1)
+    modalities = "standard" if asked.standard else "all"
+    settings = TaskSettings(block_m=asked.block_m, seed=asked.seed, modalities=modalities)
     bootstrap, found = BlockBootstrap(), []
     first: dict[str, Matrix] = {}
-    for name, blocks in ways.items():
+    for name, features in asks.items():
         scores: dict[str, dict[str, Any]] = {}
         for indicator, how in INDICATORS.items():
-            task = build_task(
-                Features(area, blocks), Question(indicator, **how), settings, make_split(settings), Ledger()
-            )
+            task = build_task(features, Question(indicator, **how), settings, make_split(settings), Ledger())
             run = cross_fit(task.fused, task.target, task.folds, make_probe_maker("gp", seed=asked.seed))
             first.setdefault(indicator, run.predicted)
             rival = first[indicator]
-            rows_ = task.labelled & np.isfinite(run.predicted) & np.isfinite(rival)
+            rows_ = task.labelled & pictured & np.isfinite(run.predicted) & np.isfinite(rival)
             target, groups = task.target[rows_], task.groups[rows_]
 
             def ahead(t: Matrix, p: Matrix, w: Matrix, other: Matrix = rival[rows_]) -> Matrix:
@@ -216,7 +225,8 @@ def main() -> None:
             }
         found.append({"row": name, "scores": scores})
         print(name, {indicator: score["r2"][0] for indicator, score in scores.items()}, flush=True)
-    write_json(asked.out, {"vectors": VECTORS, "epochs": asked.epochs, "seed": asked.seed, "rows": found})
+    how = {"block_m": asked.block_m, "modalities": modalities, "epochs": asked.epochs, "seed": asked.seed}
+    write_json(asked.out, {"vectors": VECTORS, **how, "rows": found})
 
 
 if __name__ == "__main__":
