@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -171,22 +172,22 @@ def page(browser: Any) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server of our own; skips where the machine has none."""
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     found = [*Path("/usr/lib/postgresql").glob("*/bin/initdb"), *filter(None, [_which("initdb")])]
     if not found:
         pytest.skip("no PostgreSQL on this machine")
     binaries = found[-1].parent
-    folder = tmp_path_factory.mktemp("postgres")
+    # Not below pytest's own folder: another run of it, beside this one, closes that to the server's user.
+    folder = Path(tempfile.mkdtemp(prefix="chorograph-postgres-"))
     as_user: dict[str, str] = {}
     if os.geteuid() == 0:  # the server refuses to run as root
         try:
             account = pwd.getpwnam("postgres")
         except KeyError:
             pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-        for parent in [folder, *folder.parents[:3]]:
-            parent.chmod(0o755)
+        folder.chmod(0o755)
         os.chown(folder, account.pw_uid, account.pw_gid)
         as_user = {"user": "postgres"}
     data, log = folder / "data", folder / "log"
@@ -196,6 +197,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     subprocess.run([binaries / "pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start"], **common)  # type: ignore[call-overload]
     yield f"postgresql+psycopg://rater@/postgres?host={folder}"
     subprocess.run([binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **{**common, "check": False})  # type: ignore[call-overload]
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _which(name: str) -> Path | None:
