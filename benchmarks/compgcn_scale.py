@@ -47,10 +47,11 @@ def epoch(graph: Any, steps: int | None) -> dict[str, Any]:
     """Time an epoch, or `steps` of it and what the whole would take by them."""
     from chorograph.graph.neighbours import Neighbours
     from chorograph.models.graph.compgcn import CompGcn
+    from chorograph.models.graph.links import CompGcnLinks
     from chorograph.pretraining.config import GraphEmbedConfig
     from chorograph.pretraining.loop.session import Session
     from chorograph.pretraining.loop.world import World
-    from chorograph.pretraining.objectives.links import CompGcnLinks, CompGcnObjective, FactBatches
+    from chorograph.pretraining.objectives.links import CompGcnObjective, FactBatches
 
     times: list[float] = []
     read: list[int] = []

@@ -24,11 +24,13 @@ from chorograph.evaluation.examples.layouts import read_captioned  # noqa: E402
 from chorograph.evaluation.suites.generated import clip_score, frechet_distance  # noqa: E402
 from chorograph.generation.pictures import read_made  # noqa: E402
 from chorograph.ground.errors import InputError  # noqa: E402
+from chorograph.ground.recipe_file import find_recipe  # noqa: E402
 from chorograph.ground.settings import configure  # noqa: E402
 from chorograph.ground.stage import Ledger, silent  # noqa: E402
 from chorograph.models.captioners.blip2 import load_adapted, load_blip2  # noqa: E402
 from chorograph.models.diffusion.pipeline import load_diffusion  # noqa: E402
 from chorograph.pretraining.config import PretrainConfig  # noqa: E402
+from chorograph.recipe.run import read_recipe, run_recipe  # noqa: E402
 from chorograph.verbs.caption import Settings as CaptionSettings  # noqa: E402
 from chorograph.verbs.caption import run as caption  # noqa: E402
 from chorograph.verbs.generate import Settings as GenerateSettings  # noqa: E402
@@ -165,3 +167,30 @@ def test_the_distance_is_the_formula_of_two_normals() -> None:
     assert frechet_distance(one.astype(np.float32), other.astype(np.float32)) == pytest.approx(expected, rel=1e-3)
     unit = np.eye(3, dtype=np.float32)
     assert clip_score(unit, unit[[0, 2, 1]]) == pytest.approx(100 / 3)
+
+
+@pytest.mark.real
+def test_the_recipe_of_blip2_runs(toy: Path, tmp_path: Path) -> None:
+    """Whole, on a tiny BLIP-2 and the twelve images; the published base is another folder."""
+    recipe = read_recipe(
+        find_recipe("zhang2024_blip2"), {"data": str(toy / "rsicd"), "blip2": str(toy / "blip2")}, tmp_path
+    )
+    told: list[str] = []
+    run_recipe(recipe, tmp_path, silent, lambda name, outcome: told.append(name))
+    assert told == ["area import", "pretrain", "caption"]
+    asked = json.loads((tmp_path / "blip2-lora" / "adapter_config.json").read_text())
+    assert (asked["r"], asked["lora_alpha"], asked["lora_dropout"]) == (16, 16, 0.05)
+    assert set(asked["target_modules"]) == {"self_attn.qkv", "self_attn.projection"}
+    captions = Area.open(tmp_path / "rsicd").captions
+    assert captions["origin"].str.startswith("model:hf:").any()
+
+
+@pytest.mark.real
+def test_the_recipe_of_rs_sd_runs(toy: Path, tmp_path: Path) -> None:
+    """Whole, on a tiny Stable Diffusion; the published base is another folder."""
+    recipe = read_recipe(find_recipe("zhang2024_rssd"), {"data": str(toy / "area"), "sd": str(toy / "sd")}, tmp_path)
+    run_recipe(recipe, tmp_path, silent, lambda name, outcome: None)
+    assert len(list((tmp_path / "pictures").glob("0*.png"))) == 8
+    made = read_made(tmp_path / "pictures" / "0007.png")
+    assert made is not None
+    assert (made.prompt, made.seed) == ("a harbour with docks", 7)

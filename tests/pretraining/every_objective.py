@@ -26,11 +26,13 @@ import tiny_hf
 from chorograph.graph.facts import Graph, both_ways
 from chorograph.models.captioners import blip2
 from chorograph.models.coca import towers
+from chorograph.models.coca.contrast import with_bias
 from chorograph.models.diffusion import pipeline
 from chorograph.models.encoders.open_clip import new_model
 from chorograph.models.graph.aligned import PixelTower, VectorTower
 from chorograph.models.graph.alignment import Alignment, GraphTower
 from chorograph.models.graph.compgcn import CompGcn
+from chorograph.models.graph.links import CompGcnLinks
 from chorograph.models.graph.tucker import TuckER
 from chorograph.models.views.multi_granularity import MultiGranularity
 from chorograph.pretraining.config import AlignConfig, LoopSettings, NeighboursConfig, ViewsConfig
@@ -44,14 +46,13 @@ from chorograph.pretraining.objectives.blip2 import Blip2Objective
 from chorograph.pretraining.objectives.diffusion import DiffusionConfig, DiffusionObjective
 from chorograph.pretraining.objectives.knowcl import KnowclObjective, RegionBatches, Regions
 from chorograph.pretraining.objectives.links import (
-    CompGcnLinks,
     CompGcnObjective,
     FactBatches,
     PairBatches,
     TuckerObjective,
 )
 from chorograph.pretraining.objectives.neighbours import NeighboursObjective, TileBatches, nearest_tiles
-from chorograph.pretraining.objectives.pairs import PAIRINGS, PairObjective, with_bias
+from chorograph.pretraining.objectives.pairs import PAIRINGS, PairObjective
 from chorograph.pretraining.objectives.views import Scene, SceneBatches, ViewsObjective
 
 WORDS = ("red", "green", "blue", "field", "road", "water", "house", "tree")

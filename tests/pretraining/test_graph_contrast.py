@@ -18,10 +18,10 @@ from chorograph.area.folder import Area
 from chorograph.ground.errors import InputError
 from chorograph.ground.settings import configure
 from chorograph.models.coca import towers as coca
+from chorograph.models.graph.alignment import region_contrast
 from chorograph.pretraining.config import PretrainConfig
 from chorograph.pretraining.feeds.feed import Batch
 from chorograph.pretraining.loop.loop import Loop
-from chorograph.pretraining.objectives.graph_contrast import region_contrast
 from chorograph.pretraining.run import PretrainResult, pretrain
 
 

@@ -8,17 +8,9 @@ from open_clip.loss import DistillClipLoss, SigLipLoss
 from torch import nn
 
 from chorograph.ground.errors import InputError
+from chorograph.models.coca.contrast import clamp_scale, contrastive_loss, distillation_loss, sigmoid_loss, with_bias
 from chorograph.models.coca.towers import SMALL, build
-from chorograph.pretraining.objectives.pairs import (
-    PAIRINGS,
-    Towers,
-    clamp_scale,
-    contrastive_loss,
-    distillation_loss,
-    real_tokens,
-    sigmoid_loss,
-    with_bias,
-)
+from chorograph.pretraining.objectives.pairs import PAIRINGS, Towers, real_tokens
 
 
 def test_contrast_of_two_perfect_pairs() -> None:

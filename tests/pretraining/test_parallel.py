@@ -23,6 +23,7 @@ from chorograph.area.folder import Area
 from chorograph.graph.facts import Graph
 from chorograph.ground.settings import configure
 from chorograph.models.coca import towers as coca
+from chorograph.models.coca.contrast import with_bias
 from chorograph.models.coca.towers import build, trim
 from chorograph.pretraining.config import PretrainConfig
 from chorograph.pretraining.loop.optimiser import clip_gradients, make_optimiser
@@ -30,7 +31,7 @@ from chorograph.pretraining.loop.parallel import restore, spread, state_of, whol
 from chorograph.pretraining.loop.step import Step
 from chorograph.pretraining.loop.world import World, join_world
 from chorograph.pretraining.objectives.graph_contrast import GraphContrast
-from chorograph.pretraining.objectives.pairs import PAIRINGS, Pairing, with_bias
+from chorograph.pretraining.objectives.pairs import PAIRINGS, Pairing
 from chorograph.pretraining.run import pretrain
 
 _HERE = Path(__file__).parent

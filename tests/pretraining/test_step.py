@@ -12,10 +12,11 @@ import torch
 from open_clip.loss import ClipLoss, CoCaLoss, SigLipLoss
 from torch import Tensor, nn
 
+from chorograph.models.coca.contrast import with_bias
 from chorograph.models.coca.towers import build, trim
 from chorograph.pretraining.loop.parallel import blocks
 from chorograph.pretraining.loop.step import Portion, Step
-from chorograph.pretraining.objectives.pairs import PAIRINGS, Pairing, PairObjective, with_bias
+from chorograph.pretraining.objectives.pairs import PAIRINGS, Pairing, PairObjective
 
 _VOCABULARY = 60
 

@@ -24,10 +24,10 @@ from chorograph.ground.settings import configure  # noqa: E402
 from chorograph.ground.stage import Ledger, silent  # noqa: E402
 from chorograph.models.coca import towers as coca  # noqa: E402
 from chorograph.models.encoders.open_clip import new_model  # noqa: E402
-from chorograph.models.views.multi_granularity import MultiGranularity, load_towers  # noqa: E402
+from chorograph.models.views.multi_granularity import MultiGranularity, fuse, load_towers  # noqa: E402
 from chorograph.pretraining.config import ViewsConfig  # noqa: E402
 from chorograph.pretraining.feeds.pairs import InMemory  # noqa: E402
-from chorograph.pretraining.objectives.views import Scene, fuse  # noqa: E402
+from chorograph.pretraining.objectives.views import Scene  # noqa: E402
 from chorograph.verbs.predict import Settings as PredictSettings  # noqa: E402
 from chorograph.verbs.predict import run as predict  # noqa: E402
 from chorograph.verbs.pretrain_views import run as pretrain_views  # noqa: E402

@@ -1,4 +1,4 @@
-"""Writing what was trained on top of a model that lies elsewhere: the adapter, how it came about, its card."""
+"""Training on top of a model that lies elsewhere, and writing what was trained: how it came about, and a card."""
 
 from __future__ import annotations
 
@@ -13,29 +13,69 @@ from chorograph.ground.drafts import share
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_folder, write_json, write_json_lines
 from chorograph.ground.settings import plain
-from chorograph.ground.stage import Ledger
+from chorograph.ground.stage import Ledger, Progress
 from chorograph.models.encoders.protocols import SEEN
+from chorograph.models.preprocessing import Preprocessing
 from chorograph.pretraining.config import PretrainConfig
-from chorograph.pretraining.feeds.read import Data
+from chorograph.pretraining.feeds.feed import Batch, Batches
+from chorograph.pretraining.feeds.read import Data, pairs_digest, read_pairs
+from chorograph.pretraining.loop.objective import Objective
+from chorograph.pretraining.loop.session import session, states_of
 
 FORMAT = "chorograph-adapted-1"
 _FACTS = "training.json"
 
 
 @dataclass(frozen=True)
-class Written:
-    """What is said of it: what `kind` of thing it is, how it is used, and how it came about."""
+class Begun:
+    """A model made ready: what is learnt, how images come, what `save` writes into a folder, how that is used."""
 
+    objective: Objective[Batch]
+    preprocessing: Preprocessing
+    save: Callable[[Path], None]
     kind: str
     use: str
+    lr: float
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is said of it: how it was begun, and how it came about."""
+
+    begun: Begun
     config: PretrainConfig
     data: Data
     ledger: Ledger
     history: Sequence[dict[str, Any]]
 
 
-def write_folder(out: Path, save: Callable[[Path], None], said: Written) -> list[Path]:
-    """Let `save` fill a new folder, write the rest beside, and put it in the place of `out`; returns the files.
+def train_on_top(
+    config: PretrainConfig, ledger: Ledger, progress: Progress, what: str, begin: Callable[[Path, str], Begun]
+) -> list[Path]:
+    """Train what `begin` makes of the folder `config.init` and a device, and write it; returns the files.
+
+    Raises `InputError` without such a folder, of which `what` says what it holds, and for another adapter than LoRA.
+    """
+    if config.init is None or not config.init.is_dir():
+        raise InputError(f"--objective {config.objective} begins with {what}: --init FOLDER")
+    if config.adapter not in ("none", "lora"):
+        raise InputError(f"--objective {config.objective} has --adapter lora or none, not {config.adapter}")
+    with session(config, states_of(config.out), progress) as around:
+        begun = begin(config.init, around.device)
+        trained = sum(p.numel() for p in begun.objective.module.parameters() if p.requires_grad)
+        ledger.count("parameters trained", trained)
+        data = read_pairs(config, begun.preprocessing, ledger, around.progress)
+        source = Batches(data.pairs, config.batch_size, config.seed, around.world, data.held, data.draw)
+        state = around.train(begun.objective, source, config, config.lr or begun.lr, pairs_digest(data))
+        ledger.facts["last epoch"] = state.history[-1]
+        said = Written(begun, config, data, ledger, state.history)
+        files = write_folder(config.out, said) if around.world.first else []
+        around.finish()
+        return files
+
+
+def write_folder(out: Path, said: Written) -> list[Path]:
+    """Fill a new folder, and put it in the place of `out`; returns the files.
 
     Raises `InputError` where `out` is something else than an earlier result of this.
     """
@@ -45,7 +85,7 @@ def write_folder(out: Path, save: Callable[[Path], None], said: Written) -> list
     shutil.rmtree(fresh, ignore_errors=True)
     facts = {
         "format": FORMAT,
-        "kind": said.kind,
+        "kind": said.begun.kind,
         "base": str(said.config.init),
         "objective": said.config.objective,
         "settings": plain(said.config),
@@ -55,7 +95,7 @@ def write_folder(out: Path, save: Callable[[Path], None], said: Written) -> list
         "versions": {name: version(name) for name in ("chorograph", "torch")},
     }
     with atomic_folder(fresh) as draft:
-        save(draft)
+        said.begun.save(draft)
         share(draft)
         write_json(draft / _FACTS, facts)
         write_json_lines(draft / "history.jsonl", said.history)
@@ -71,7 +111,7 @@ def _card(said: Written) -> str:
     losses = ", ".join(f"{name} {value}" for name, value in said.history[-1].items() if name.endswith("_loss"))
     sources = "\n".join(f"- {s.name}: licence {s.licence}. {s.attribution}".rstrip() for s in said.data.sources)
     made_up = "The data is **synthetic**.\n\n" if said.data.synthetic else ""
-    return f"""# {said.kind} on {said.data.title}
+    return f"""# {said.begun.kind} on {said.data.title}
 
 Begun with {said.config.init}; {said.ledger.counts.get("parameters trained", 0):,} parameters trained for
 {said.config.epochs} epochs on {said.ledger.counts.get("images trained on", 0):,} images (seed {said.config.seed}).
@@ -83,5 +123,5 @@ Last epoch: {losses}. Held out: {said.data.how}.
 
 ## Use
 
-{said.use}
+{said.begun.use}
 """

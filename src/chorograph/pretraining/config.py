@@ -217,7 +217,21 @@ class ViewsConfig(LoopSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignConfig(LoopSettings):
+class GraphLoopSettings(LoopSettings):
+    """Settings of the loop as they suit what learns from a graph."""
+
+    weight_decay: float = setting(
+        0.0, help="decoupled weight decay; none on biases, norms and scales", within=at_least(0)
+    )
+    schedule: str = setting(
+        "cosine-epochs",
+        help="learning rate: falls once an epoch (cosine-epochs), or as in `pretrain`",
+        choices=("cosine", "constant", "constant-cooldown", "cosine-epochs"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignConfig(GraphLoopSettings):
     """Settings of `chorograph graph align`: KnowCL's first stage, images against the knowledge graph."""
 
     area: Path = setting(help="the area folder, with images and a graph")
@@ -249,14 +263,6 @@ class AlignConfig(LoopSettings):
         64, help="side that images are brought to, for a tower on pixels; KnowCL: 224", within=at_least(8)
     )
     name: str = setting("knowcl", help="name of the vectors that are written into the area")
-    weight_decay: float = setting(
-        0.0, help="decoupled weight decay; none on biases, norms and scales", within=at_least(0)
-    )
-    schedule: str = setting(
-        "cosine-epochs",
-        help="learning rate: falls once an epoch (cosine-epochs), or as in `pretrain`",
-        choices=("cosine", "constant", "constant-cooldown", "cosine-epochs"),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +280,7 @@ class NeighboursConfig(LoopSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GraphEmbedConfig(LoopSettings):
+class GraphEmbedConfig(GraphLoopSettings):
     """Settings of `chorograph graph embed`."""
 
     area: Path = setting(help="the area folder, with a graph")
@@ -302,14 +308,6 @@ class GraphEmbedConfig(LoopSettings):
     )
     name: str | None = setting(None, help="name of the vectors; by default MODEL-DIM")
     out: Path | None = setting(None, help="folder for the history of the losses")
-    weight_decay: float = setting(
-        0.0, help="decoupled weight decay; none on biases, norms and scales", within=at_least(0)
-    )
-    schedule: str = setting(
-        "cosine-epochs",
-        help="learning rate: falls once an epoch (cosine-epochs), or as in `pretrain`",
-        choices=("cosine", "constant", "constant-cooldown", "cosine-epochs"),
-    )
 
 
 def is_shards(place: Path) -> bool:

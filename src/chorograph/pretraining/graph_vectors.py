@@ -24,17 +24,16 @@ from chorograph.ground.files import atomic_path, write_json_lines
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.metrics.links import KnownTails, link_scores
 from chorograph.models.graph.compgcn import CompGcn
+from chorograph.models.graph.links import CompGcnLinks, encode
 from chorograph.models.graph.tucker import TuckER
 from chorograph.pretraining.config import GraphEmbedConfig
 from chorograph.pretraining.loop.session import Session, contents, session, states_of
 from chorograph.pretraining.objectives.links import (
-    CompGcnLinks,
     CompGcnObjective,
     FactBatches,
     LinkObjective,
     PairBatches,
     TuckerObjective,
-    encode,
     rank_facts,
 )
 from chorograph.pretraining.objectives.registry import Trainer

@@ -17,6 +17,7 @@ from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.settings import plain
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.models.checkpoint import check_target, load_checkpoint, save_checkpoint
+from chorograph.models.coca.contrast import with_bias
 from chorograph.models.coca.tokenizer import WordTokenizer, unknown_words
 from chorograph.models.coca.towers import build
 from chorograph.models.devices import device_of
@@ -35,7 +36,7 @@ from chorograph.pretraining.loop.optimiser import peak_rate
 from chorograph.pretraining.loop.parallel import whole_weights
 from chorograph.pretraining.loop.session import Session, session, states_of
 from chorograph.pretraining.loop.world import World
-from chorograph.pretraining.objectives.pairs import PAIRINGS, PairObjective, with_bias
+from chorograph.pretraining.objectives.pairs import PAIRINGS, PairObjective
 from chorograph.pretraining.objectives.registry import Trainer
 
 if TYPE_CHECKING:

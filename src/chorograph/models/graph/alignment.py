@@ -100,3 +100,22 @@ class Alignment(nn.Module):
         features[held] = found
         pooled: Tensor = masked_mean(features, held) if self.pool is None else self.pool(features, held)
         return pooled
+
+
+def region_contrast(images: Tensor, told: Tensor, owner: Tensor, own: slice) -> Tensor:
+    """Return the part that the rows `own` have in the contrast of images (n, dim) and regions (m, dim), scaled already.
+
+    `owner` (n,) is the row of each image's region, -1 for none. An image against all regions, and a region against all
+    images, of which every one of its own is right (Khosla et al. 2020, L_out); means over the images that have a
+    region. With one image a region it is the symmetric cross-entropy.
+    """
+    held = owner >= 0
+    logits = (images[held] @ told.T).float()
+    right = owner[held]
+    rows = torch.arange(len(right), device=right.device)
+    forward = logits.log_softmax(1)[rows, right]
+    # Each region's mean over its images, counted once an image: both ways weigh every image alike.
+    backward = logits.log_softmax(0)[rows, right]
+    mine = torch.zeros_like(held)
+    mine[own] = True
+    return -(forward + backward)[mine[held]].sum() / (2 * max(len(right), 1))

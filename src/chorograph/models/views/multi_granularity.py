@@ -124,3 +124,17 @@ def load_towers(folder: Path) -> tuple[ImageTextModel, MultiGranularity]:
 
 def _parts(features: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return (features, features[:, None]) if isinstance(features, Tensor) else features
+
+
+def fuse(
+    model: MultiGranularity, above: Tensor, streets: Tensor, places: Tensor, which: Tensor, held: Tensor
+) -> Tensor:
+    """Return the vectors (n, dim) of tiles, of unit length, from features (n, dim) and those of street views (k, dim).
+
+    `places` (k, 2) are theirs; `which` (n, most) of them stands there, where `held`.
+    """
+    views, at = above.new_zeros(*held.shape, above.shape[1]), above.new_zeros(*held.shape, 2)
+    if len(streets):
+        views, at = streets[which], places[which]
+    with torch.autocast(above.device.type, enabled=False):
+        return normalize(model.fusion(above, views, at, held), dim=-1)

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from chorograph.ground.errors import ChorographError
 from chorograph.ground.stage import Progress, silent
+from chorograph.models.norms import sync_norms
 from chorograph.pretraining.config import LoopSettings
 from chorograph.pretraining.feeds.feed import feed
 from chorograph.pretraining.loop.objective import B, Objective, Place, Source
 from chorograph.pretraining.loop.optimiser import clip_gradients, make_optimiser, rate_factor, warm_up_steps
-from chorograph.pretraining.loop.parallel import bare, blocks, restore, spread, state_of, sync_norms
+from chorograph.pretraining.loop.parallel import bare, blocks, restore, spread, state_of
 from chorograph.pretraining.loop.resume import Resume
 from chorograph.pretraining.loop.step import Step
 from chorograph.pretraining.loop.world import World

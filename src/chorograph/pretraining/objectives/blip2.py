@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor, nn
 
-from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.models.captioners.blip2 import Blip2, adapt, load_blip2
-from chorograph.pretraining.adapted import Written, write_folder
+from chorograph.pretraining.adapted import Begun, train_on_top
 from chorograph.pretraining.config import PretrainConfig
 from chorograph.pretraining.feeds.augment import augment
-from chorograph.pretraining.feeds.feed import Batch, Batches
-from chorograph.pretraining.feeds.read import pair_inputs, pairs_digest, read_pairs
+from chorograph.pretraining.feeds.feed import Batch
+from chorograph.pretraining.feeds.read import pair_inputs
 from chorograph.pretraining.loop.objective import Objective, Output, Portion
-from chorograph.pretraining.loop.session import session, states_of
 from chorograph.pretraining.objectives.registry import Trainer
 
 #: As the name of the published checkpoint has it.
@@ -66,38 +63,27 @@ class Blip2Objective(Objective[Batch]):
 
 def train_blip2(config: PretrainConfig, ledger: Ledger, progress: Progress = silent) -> list[Path]:
     """Train the BLIP-2 of `init` on captions; writes the adapter, or without one the model, into `config.out`."""
-    if config.init is None or not config.init.is_dir():
-        raise InputError("--objective blip2 begins with a BLIP-2 of Hugging Face: --init FOLDER")
-    if config.adapter not in ("none", "lora"):
-        raise InputError(f"--objective blip2 has --adapter lora or none, not {config.adapter}")
-    with session(config, states_of(config.out), progress) as around:
-        blip2 = load_blip2(config.init)
-        if config.adapter == "lora":
+    whole = config.adapter == "none"
+
+    def begin(init: Path, device: str) -> Begun:
+        blip2 = load_blip2(init)
+        if not whole:
             blip2 = adapt(
                 blip2, rank=config.adapter_rank, alpha=config.adapter_alpha or _ALPHA, dropout=config.adapter_dropout,
                 targets=config.adapter_targets, seed=config.seed,
             )  # fmt: skip
-        blip2.model.to(around.device)
-        trained = sum(parameter.numel() for parameter in blip2.model.parameters() if parameter.requires_grad)
-        ledger.count("parameters trained", trained)
-        data = read_pairs(config, blip2.preprocessing, ledger, around.progress)
-        source = Batches(data.pairs, config.batch_size, config.seed, around.world, data.held, data.draw)
-        objective = Blip2Objective(blip2, config.seed, config.augment, config.view)
-        state = around.train(objective, source, config, config.lr or _RATE, pairs_digest(data))
-        ledger.facts["last epoch"] = state.history[-1]
+        blip2.model.to(device)
 
         def save(folder: Path) -> None:
             blip2.model.save_pretrained(folder, safe_serialization=True)
-            if config.adapter == "none":
+            if whole:
                 blip2.tokenizer.save_pretrained(folder)
 
-        kind = "adapter of a BLIP-2" if config.adapter == "lora" else "BLIP-2"
-        use = f"`chorograph caption AREA --captioner hf:{config.init}+THIS_FOLDER`"
-        files: Sequence[Path] = ()
-        if around.world.first:
-            files = write_folder(config.out, save, Written(kind, use, config, data, ledger, state.history))
-        around.finish()
-        return list(files)
+        objective = Blip2Objective(blip2, config.seed, config.augment, config.view)
+        use = f"`chorograph caption AREA --captioner hf:{init}+THIS_FOLDER`"
+        return Begun(objective, blip2.preprocessing, save, "BLIP-2" if whole else "adapter of a BLIP-2", use, _RATE)
+
+    return train_on_top(config, ledger, progress, "a BLIP-2 of Hugging Face", begin)
 
 
 BLIP2 = Trainer(PretrainConfig, pair_inputs, train_blip2)

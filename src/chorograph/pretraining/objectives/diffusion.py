@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,12 @@ from chorograph.ground.errors import InputError
 from chorograph.ground.settings import Range, above, at_least, setting
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.models.diffusion.pipeline import Diffusion, adapt, load_diffusion, save_trained
-from chorograph.pretraining.adapted import Written, write_folder
+from chorograph.pretraining.adapted import Begun, train_on_top
 from chorograph.pretraining.config import PretrainConfig
 from chorograph.pretraining.feeds.augment import augment
-from chorograph.pretraining.feeds.feed import Batch, Batches
-from chorograph.pretraining.feeds.read import pair_inputs, pairs_digest, read_pairs
+from chorograph.pretraining.feeds.feed import Batch
+from chorograph.pretraining.feeds.read import pair_inputs
 from chorograph.pretraining.loop.objective import Objective, Output, Portion
-from chorograph.pretraining.loop.session import session, states_of
 from chorograph.pretraining.objectives.registry import Trainer
 
 #: Peak learning rates of diffusers' own training scripts: of the whole network, and of LoRA.
@@ -141,36 +141,25 @@ class _Draws:
 
 def train_diffusion(config: DiffusionConfig, ledger: Ledger, progress: Progress = silent) -> list[Path]:
     """Train the Stable Diffusion of `init`; writes the adapter, or without one the network, into `config.out`."""
-    if config.init is None or not config.init.is_dir():
-        raise InputError("--objective diffusion begins with a Stable Diffusion of diffusers: --init FOLDER")
-    if config.adapter not in ("none", "lora"):
-        raise InputError(f"--objective diffusion has --adapter lora or none, not {config.adapter}")
-    with session(config, states_of(config.out), progress) as around:
-        diffusion = load_diffusion(str(config.init), around.device)
+    whole = config.adapter == "none"
+
+    def begin(init: Path, device: str) -> Begun:
+        diffusion = load_diffusion(str(init), device)
         for part in diffusion.pipeline.components.values():
             if isinstance(part, nn.Module):
                 part.requires_grad_(part is diffusion.unet)
-        if config.adapter == "lora":
+        if not whole:
             adapt(
                 diffusion, rank=config.adapter_rank, alpha=config.adapter_alpha or config.adapter_rank,
                 dropout=config.adapter_dropout, targets=config.adapter_targets, seed=config.seed,
             )  # fmt: skip
-        trained = sum(parameter.numel() for parameter in diffusion.unet.parameters() if parameter.requires_grad)
-        ledger.count("parameters trained", trained)
-        objective = DiffusionObjective(diffusion, config)
-        data = read_pairs(config, diffusion.preprocessing(config.resolution), ledger, around.progress)
-        source = Batches(data.pairs, config.batch_size, config.seed, around.world, data.held, data.draw)
-        lr = config.lr or (_RATE if config.adapter == "none" else _LORA_RATE)
-        state = around.train(objective, source, config, lr, pairs_digest(data))
-        ledger.facts["last epoch"] = state.history[-1]
-        kind = "adapter of a Stable Diffusion" if config.adapter == "lora" else "network of a Stable Diffusion"
-        use = f'`chorograph generate "a harbour with docks" --model {config.init}+THIS_FOLDER`'
-        written: list[Path] = []
-        if around.world.first:
-            said = Written(kind, use, config, data, ledger, state.history)
-            written = write_folder(config.out, lambda folder: save_trained(diffusion, folder), said)
-        around.finish()
-        return written
+        kind = f"{'network' if whole else 'adapter'} of a Stable Diffusion"
+        use = f'`chorograph generate "a harbour with docks" --model {init}+THIS_FOLDER`'
+        preprocessing = diffusion.preprocessing(config.resolution)
+        objective, rate = DiffusionObjective(diffusion, config), _RATE if whole else _LORA_RATE
+        return Begun(objective, preprocessing, partial(save_trained, diffusion), kind, use, rate)
+
+    return train_on_top(config, ledger, progress, "a Stable Diffusion of diffusers", begin)
 
 
 DIFFUSION = Trainer(DiffusionConfig, pair_inputs, train_diffusion)

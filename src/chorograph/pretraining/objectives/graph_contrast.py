@@ -17,7 +17,7 @@ from chorograph.graph.facts import Graph
 from chorograph.graph.inverses import inverse_of, without_regions
 from chorograph.ground.arrays import Indices
 from chorograph.ground.errors import InputError
-from chorograph.models.graph.alignment import GraphTower
+from chorograph.models.graph.alignment import GraphTower, region_contrast
 from chorograph.models.graph.compgcn import CompGcn
 from chorograph.pretraining.feeds.facts import ReadFacts, entity_vectors
 
@@ -28,25 +28,6 @@ if TYPE_CHECKING:
 
 _LAYERS = 2
 _COMPOSITION = "rotate"
-
-
-def region_contrast(images: Tensor, told: Tensor, owner: Tensor, own: slice) -> Tensor:
-    """Return the part that the rows `own` have in the contrast of images (n, dim) and regions (m, dim), scaled already.
-
-    `owner` (n,) is the row of each image's region, -1 for none. An image against all regions, and a region against all
-    images, of which every one of its own is right (Khosla et al. 2020, L_out); means over the images that have a
-    region. With one image a region it is the symmetric cross-entropy.
-    """
-    held = owner >= 0
-    logits = (images[held] @ told.T).float()
-    right = owner[held]
-    rows = torch.arange(len(right), device=right.device)
-    forward = logits.log_softmax(1)[rows, right]
-    # Each region's mean over its images, counted once an image: both ways weigh every image alike.
-    backward = logits.log_softmax(0)[rows, right]
-    mine = torch.zeros_like(held)
-    mine[own] = True
-    return -(forward + backward)[mine[held]].sum() / (2 * max(len(right), 1))
 
 
 class GraphContrast(nn.Module):

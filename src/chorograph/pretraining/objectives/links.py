@@ -16,7 +16,7 @@ from chorograph.graph.facts import Graph, both_ways
 from chorograph.graph.neighbours import Neighbours
 from chorograph.ground.arrays import Indices
 from chorograph.metrics.links import KnownTails, filtered_ranks
-from chorograph.models.graph.compgcn import CompGcn, as_edges, directed
+from chorograph.models.graph.compgcn import as_edges, directed
 from chorograph.pretraining.feeds.stream import Stream
 from chorograph.pretraining.loop.objective import Objective, Place, own_share
 from chorograph.pretraining.loop.world import World
@@ -135,32 +135,6 @@ class TuckerObjective(LinkObjective):
         return {"links": pair_loss(self.head(*batch.given), rows, columns, taken, batch.own)}
 
 
-class CompGcnLinks(nn.Module):
-    """CompGCN with inputs for a graph's entities, and DistMult on top.
-
-    The input of an entity is its kind's vector, plus one of its own unless it is a region: regions are told by their
-    facts alone, so that one that training never met has a vector too.
-    """
-
-    def __init__(self, graph: Graph, tower: CompGcn, dim: int) -> None:
-        super().__init__()
-        kinds, codes = np.unique(graph.kinds.astype(str), return_inverse=True)
-        self.register_buffer("kind_of", torch.from_numpy(codes.astype(np.int64)))
-        own = np.array([value is None for value in graph.region_ids], dtype=np.float32)
-        self.register_buffer("has_own", torch.from_numpy(own)[:, None])
-        self.kind = nn.Parameter(torch.empty(len(kinds), dim).normal_(std=dim**-0.5))
-        self.entity = nn.Parameter(torch.empty(graph.number_of_entities, dim).normal_(std=dim**-0.5))
-        self.tower = tower
-
-    def inputs(self, chosen: Tensor | None = None) -> Tensor:
-        """Return the inputs (n, dim) of the chosen entities, or of all."""
-        kind_of: Tensor = self.kind_of  # type: ignore[assignment]
-        has_own: Tensor = self.has_own  # type: ignore[assignment]
-        if chosen is None:
-            return self.kind[kind_of] + has_own * self.entity
-        return self.kind[kind_of[chosen]] + has_own[chosen] * self.entity[chosen]
-
-
 class FactBatches(_Links):
     """Facts (n, 3) of one direction each, with the neighbourhoods that tell of their ends.
 
@@ -212,14 +186,6 @@ class CompGcnObjective(LinkObjective):
         scores = scores.index_put((rows, columns), scores.new_tensor(-math.inf))
         losses = nn.functional.softplus(scores.logsumexp(1) - right)
         return {"links": losses[batch.own].sum() / len(losses)}
-
-
-def encode(model: CompGcnLinks, facts: Indices, relations: int, *, compat: bool = False) -> tuple[Tensor, Tensor]:
-    """Return the vectors of all entities (n, dim) and relations (2k, dim), told by the whole of `facts`."""
-    both, weight = directed(facts, len(model.entity), relations, compat=compat)
-    with torch.no_grad():
-        entities, kinds = model.tower(model.inputs(), as_edges(both, weight, relations))
-    return entities, kinds
 
 
 def rank_facts(model: Any, test: Indices, known: KnownTails) -> NDArray[np.float64]:

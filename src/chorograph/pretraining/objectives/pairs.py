@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,9 @@ from torch.nn import functional
 
 from chorograph.ground.errors import InputError
 from chorograph.metrics.retrieval import belonging, best_ranks, recalls
+from chorograph.models.coca.contrast import clamp_scale, contrastive_loss, distillation_loss, sigmoid_loss
 from chorograph.models.coca.towers import PAD, decode, encode_text, is_coca, trim
+from chorograph.models.coca.vocabulary import sum_of_losses
 from chorograph.models.encoders.open_clip import ImageTextModel
 from chorograph.pretraining.feeds.augment import augment
 from chorograph.pretraining.feeds.feed import Batch
@@ -24,12 +25,6 @@ from chorograph.pretraining.loop.freeze import set_training
 from chorograph.pretraining.loop.objective import Objective, Output, Portion
 from chorograph.pretraining.loop.step import Step
 from chorograph.pretraining.loop.watch import caption_diversity
-from chorograph.pretraining.objectives.vocabulary import sum_of_losses
-
-#: The logit scale stays within [0, ln 100] (Radford et al. 2021).
-MAX_LOG_SCALE = math.log(100)
-#: How SigLIP begins (Zhai et al. 2023): every pair is thought not to belong together.
-SIGLIP_SCALE, SIGLIP_BIAS = math.log(10), -10.0
 
 
 @dataclass(frozen=True)
@@ -242,65 +237,3 @@ def real_tokens(tokens: Tensor) -> int:
 def tokens_of(loaded: ImageTextModel, texts: list[str]) -> Tensor:
     """Return the token ids (n, length) of texts, without the padding that changes nothing."""
     return trim(loaded.model, loaded.tokenizer(texts)).to(loaded.device)
-
-
-def contrastive_loss(
-    image_features: Tensor, text_features: Tensor, scale: Tensor | float, own: slice | None = None
-) -> Tensor:
-    """Return the symmetric cross-entropy of n image and n text features (n, dim) of unit length (InfoNCE).
-
-    With `own`, the part of those rows; the parts of all rows add up to the whole.
-    """
-    own = slice(0, len(image_features)) if own is None else own
-    labels = torch.arange(own.start, own.stop, device=image_features.device)
-    total = image_features.new_zeros((), dtype=torch.float32)
-    for one, other in ((image_features, text_features), (text_features, image_features)):
-        logits = (scale * one[own] @ other.T).float()
-        total = total + functional.cross_entropy(logits, labels, reduction="sum")
-    return total / (2 * len(image_features))
-
-
-def distillation_loss(images: Tensor, texts: Tensor, teacher: Tensor, taught: Tensor, own: slice) -> Tensor:
-    """Return the cross-entropy of a teacher's similarities of a batch and the model's, both ways (open_clip's).
-
-    Image features (n, dim) are scaled already, those of texts are of unit length; the part of the rows `own`.
-    """
-    total = images.new_zeros((), dtype=torch.float32)
-    for ours, theirs in (
-        (images[own] @ texts.T, teacher[own] @ taught.T),
-        (texts[own] @ images.T, taught[own] @ teacher.T),
-    ):
-        total = total - (theirs.softmax(1) * ours.log_softmax(1)).sum()
-    return total / (2 * len(images))
-
-
-def sigmoid_loss(
-    image_features: Tensor, text_features: Tensor, scale: Tensor, bias: Tensor, own: slice | None = None
-) -> Tensor:
-    """Return the sigmoid loss of all pairs of n image and n text features (n, dim) of unit length, by image.
-
-    With `own`, the part of those images.
-    """
-    own = slice(0, len(image_features)) if own is None else own
-    logits = (scale * image_features[own] @ text_features.T).float() + bias
-    signs = torch.full_like(logits, -1)
-    signs[torch.arange(len(logits)), torch.arange(own.start, own.stop)] = 1
-    return -functional.logsigmoid(signs * logits).sum() / len(image_features)
-
-
-def with_bias(model: nn.Module) -> dict[str, float]:
-    """Give a model without a logit bias SigLIP's beginning, in place; returns what its configuration must say."""
-    towers: Any = model
-    if getattr(towers, "logit_bias", None) is not None:
-        return {}
-    towers.logit_bias = nn.Parameter(torch.full_like(towers.logit_scale.detach(), SIGLIP_BIAS))
-    with torch.no_grad():
-        towers.logit_scale.fill_(SIGLIP_SCALE)
-    return {"init_logit_bias": SIGLIP_BIAS, "init_logit_scale": SIGLIP_SCALE}
-
-
-@torch.no_grad()
-def clamp_scale(model: nn.Module) -> None:
-    """Keep the logit scale within [0, ln 100]: called after every step."""
-    towers: Any = model
-    towers.logit_scale.clamp_(0, MAX_LOG_SCALE)

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
@@ -20,10 +19,11 @@ from chorograph.ground.errors import InputError
 from chorograph.ground.files import sha256_bytes, write_json_lines
 from chorograph.ground.settings import plain
 from chorograph.ground.stage import Ledger, Progress, silent
+from chorograph.models.coca.contrast import MAX_LOG_SCALE, clamp_scale, contrastive_loss
 from chorograph.models.coca.towers import PAD
 from chorograph.models.devices import device_of
 from chorograph.models.encoders.open_clip import ImageTextModel, load_open_clip, new_model
-from chorograph.models.views.multi_granularity import MultiGranularity, load_towers, save_towers
+from chorograph.models.views.multi_granularity import MultiGranularity, fuse, load_towers, save_towers
 from chorograph.models.views.multi_view import Fusion, token_loss
 from chorograph.pretraining.config import ViewsConfig
 from chorograph.pretraining.feeds.augment import augment
@@ -34,7 +34,7 @@ from chorograph.pretraining.loop.objective import Objective, Output, Place, Port
 from chorograph.pretraining.loop.optimiser import peak_rate
 from chorograph.pretraining.loop.session import Session, contents, session, states_of
 from chorograph.pretraining.loop.world import World
-from chorograph.pretraining.objectives.pairs import MAX_LOG_SCALE, clamp_scale, contrastive_loss, tokens_of
+from chorograph.pretraining.objectives.pairs import tokens_of
 from chorograph.pretraining.objectives.registry import Trainer
 
 _ENCODED = 64
@@ -266,20 +266,6 @@ class _Towers(nn.Module):
         if of_words is None:
             raise InputError("this model's text tower gives no tokens; choose another model, or --beta 0")
         return (fused, said, seen, of_words, numbers), {}
-
-
-def fuse(
-    model: MultiGranularity, above: Tensor, streets: Tensor, places: Tensor, which: Tensor, held: Tensor
-) -> Tensor:
-    """Return the vectors (n, dim) of tiles, of unit length, from features (n, dim) and those of street views (k, dim).
-
-    `places` (k, 2) are theirs; `which` (n, most) of them stands there, where `held`.
-    """
-    views, at = above.new_zeros(*held.shape, above.shape[1]), above.new_zeros(*held.shape, 2)
-    if len(streets):
-        views, at = streets[which], places[which]
-    with torch.autocast(above.device.type, enabled=False):
-        return normalize(model.fusion(above, views, at, held), dim=-1)
 
 
 class ViewsObjective(Objective[ViewBatch]):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from chorograph.pretraining.objectives.vocabulary import sum_of_losses
+from chorograph.models.coca.vocabulary import sum_of_losses
 
 
 def _made() -> tuple[Tensor, Tensor, Tensor]:
