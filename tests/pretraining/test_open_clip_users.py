@@ -22,6 +22,7 @@ from chorograph.pretraining.feeds.pairs import InMemory, OnDisk, Pairs
 from chorograph.pretraining.loop.optimiser import rate_factor
 from chorograph.pretraining.loop.world import World
 from chorograph.pretraining.run import PretrainResult, pretrain
+from chorograph.shards.write import ShardWriter
 from chorograph.verbs.pretrain import run as command
 
 
@@ -51,6 +52,21 @@ def test_a_mixture_a_validation_place_and_kept_epochs(colours: Area, tmp_path: P
     assert all(torch.equal(last[name], tensor) for name, tensor in result.loaded.model.state_dict().items())
     with pytest.raises(InputError, match="--also"):
         _run(colours, tmp_path / "bad", also=[f"{colours.path}=-1"])
+
+
+def test_shards_beside_an_area_and_shards_to_validate_on(colours: Area, tmp_path: Path) -> None:
+    images = colours.images[~colours.images["image_id"].isin(["t05", "t06", "t07"])]
+    text = colours.captions[colours.captions["rank"] == 0].set_index("image_id")["caption"]
+    for name, rows in (("more", images[:12]), ("checked", images[12:20])):
+        with ShardWriter(tmp_path / name, max_samples=6) as writer:
+            for image_id, uri in zip(rows["image_id"], rows["uri"], strict=True):
+                writer.write(image_id, {"jpg": colours.resolve(uri).read_bytes(), "txt": text[image_id]})
+    ledger = Ledger()
+    settings = {"also": [f"{tmp_path / 'more'}=2"], "replacement": True, "val": tmp_path / "checked"}
+    result = _run(colours, tmp_path / "out", ledger, **settings)
+    assert ledger.counts["images trained on"] == 29 + 12
+    assert ledger.counts["images held out"] == 8
+    assert result.last["val_loss"] > 0
 
 
 def test_rows_are_drawn_by_their_weights() -> None:
@@ -103,7 +119,11 @@ def test_the_rate_cools_down() -> None:
     assert factors[-1] == pytest.approx(0.05)
 
 
-def test_a_state_is_taken_up_by_name_or_never(colours: Area, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_state_is_taken_up_by_name_or_never(
+    colours: Area, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """In half precision with its scaler as well, which begins too high and skips steps."""
     from chorograph.pretraining.loop.loop import Loop
 
     learn, seen = Loop.learn, [0]
@@ -116,15 +136,15 @@ def test_a_state_is_taken_up_by_name_or_never(colours: Area, tmp_path: Path, mon
 
     monkeypatch.setattr(Loop, "learn", crash)
     with pytest.raises(KeyboardInterrupt):
-        _run(colours, tmp_path / "out", checkpoint_every="1")
+        _run(colours, tmp_path / "out", checkpoint_every="1", precision=precision)
     state = tmp_path / "out.resume" / "step-000000003.pt"
     kept = state.rename(tmp_path / "state.pt")
     (tmp_path / "again").mkdir()
     seen[0] = 0
-    result = _run(colours, tmp_path / "other", checkpoint_every="1", resume=str(kept))
+    result = _run(colours, tmp_path / "other", checkpoint_every="1", resume=str(kept), precision=precision)
     assert seen[0] == 1  # of four steps, three were behind it
     monkeypatch.setattr(Loop, "learn", learn)
-    whole = _run(colours, tmp_path / "out", resume="never")
+    whole = _run(colours, tmp_path / "out", resume="never", precision=precision)
     assert (result.folder / "model.safetensors").read_bytes() == (whole.folder / "model.safetensors").read_bytes()
     with pytest.raises(InputError, match="--resume"):
         _run(colours, tmp_path / "third", resume=str(tmp_path / "absent.pt"))

@@ -127,7 +127,8 @@ def _run_all() -> None:
 
 
 def _torchrun(*command: str, timeout: float = 3600) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(_HERE)}
+    paths = os.pathsep.join((str(_HERE), str(_HERE.parents[1] / "src")))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     process = subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *command],
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,

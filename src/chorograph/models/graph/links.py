@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chorograph.graph.facts import Graph, Indices
+from chorograph.graph.facts import Graph
+from chorograph.ground.arrays import Indices
 from chorograph.models.graph.compgcn import CompGcn, as_edges, directed
 
 
