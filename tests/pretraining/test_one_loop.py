@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ pytest.importorskip("torch_geometric")
 pytest.importorskip("diffusers")
 
 import tiny_hf
+from chorograph.area.embeddings import Embeddings
 from chorograph.ground.registry import Entry
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import Ledger, Progress, silent
@@ -26,6 +28,7 @@ from chorograph.pretraining.loop.objective import Objective, Place, Portion
 from chorograph.pretraining.loop.session import session, states_of
 from chorograph.pretraining.loop.world import World
 from chorograph.pretraining.objectives.registry import OBJECTIVES, Trainer
+from chorograph.synthetic import SyntheticCityConfig, build_synthetic
 from chorograph.verbs.pretrain import run as pretrain
 
 _ROOM = Path(__file__).resolve().parents[2] / "src" / "chorograph" / "pretraining"
@@ -149,6 +152,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     tiny_hf.blip2(folder / "blip2", ["a road"])
     tiny_hf.diffusion(folder / "sd", ["a road"])
+    area = build_synthetic(
+        SyntheticCityConfig(regions=6, tiles_per_region=2, street_views_per_region=0), folder / "tiles"
+    )
+    images = area.images
+    vectors = np.random.default_rng(0).standard_normal((len(images), 4), dtype=np.float32)
+    ids, hashes = (images[name].to_numpy(object) for name in ("image_id", "sha256"))
+    Embeddings("made", "made-1", ids, hashes, vectors).write(area.embeddings_path("made"))
     return folder
 
 
@@ -157,6 +167,7 @@ _ASKED: dict[str, Callable[[Path], dict[str, Any]]] = {
     "siglip": lambda models: {"model": "clip-small"},
     "views": lambda models: {"model": "clip-small", "set": ["street_views=0"]},
     "knowcl": lambda models: {"set": ["graph=TuckER-16", "tower=resnet10t"]},
+    "neighbours": lambda models: {"area": models / "tiles", "set": ["vectors=made"]},
     "blip2": lambda models: {"area": "synthetic:8", "init": models / "blip2", "adapter": "lora"},
     "diffusion": lambda models: {"area": "synthetic:8", "init": models / "sd", "adapter": "lora"},
 }
