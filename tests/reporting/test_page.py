@@ -9,8 +9,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import shapely
 
 from chorograph.area.folder import Area
 from chorograph.reporting.report import write_report
@@ -192,3 +194,40 @@ def test_the_page_goes_where_it_is_asked_to(tmp_path: Path, area: Path, make_run
     assert out == tmp_path / "elsewhere" / "page.html"
     assert sorted(path.name for path in out.parent.iterdir()) == ["page.html"]
     assert not (run / "report.html").exists()
+
+
+def test_what_to_expect_without_labels_and_by_distance_is_told(tmp_path: Path, area: Path, make_run: Make) -> None:
+    expected = {
+        "split": "distance_matched", "n": 52, "r2": [0.71, 0.6, 0.79], "coverage": [0.88, 0.8, 0.93], "w_m": 120.0,
+        "use_m": [900.0, 2100.0, 4000.0], "tested_m": [800.0, 2000.0, 3900.0],
+    }  # fmt: skip
+    run = make_run(tmp_path / "run", area, unlabelled=expected)
+    (run / "intervals_by_distance.csv").write_text(
+        "indicator,from_m,to_m,regions,coverage,mean_width,unlabelled\n"
+        "floor_space,0.0,950.0,26,0.96,110.0,2\nfloor_space,950.0,4000.0,26,0.85,130.0,10\nother,0,1,1,1,1,1\n"
+    )
+    text = read(write_report(run)).text
+    assert "R² where unlabelled" in text
+    assert "expect R² 0.71 (0.60 to 0.79), and 88 % of truths inside the intervals" in text
+    assert "950\xa0m to 4\xa0km 26 85 %" in text.replace("950 m", "950\xa0m").replace("4 km", "4\xa0km")
+    assert "R² where unlabelled" not in read(write_report(make_run(tmp_path / "all", area))).text
+
+
+def test_roads_water_and_names_are_drawn_where_the_area_has_them(
+    tmp_path: Path, make_run: Make, make_area: Make
+) -> None:
+    place = make_area(tmp_path / "area")
+    assert "Roads, water and names" not in read(write_report(make_run(tmp_path / "bare", place))).text
+    west, south, east, north = Area.open(place).regions.total_bounds
+    shapes = [
+        shapely.LineString([(west, south), (east, north)]), shapely.box(west, south, east, south + 0.01),
+        shapely.Point(west, north),
+    ]  # fmt: skip
+    columns = {"feature": ["way/1", "way/2", "node/3"], "kind": ["road", "water", "place"], "rank": [1, 1, 1]}
+    context = gpd.GeoDataFrame({**columns, "name": ["A1", None, HOSTILE]}, geometry=shapes, crs=4326)
+    Area.open(place).write("context", context)
+    report = write_report(make_run(tmp_path / "run", place))
+    assert "Roads, water and names" in read(report).text
+    html = report.read_text(encoding="utf-8")
+    assert "<img src=x" not in html
+    assert '"roads": ["M' in html
