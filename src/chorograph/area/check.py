@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _REFERENCES = (
     ("images", "region_id", "regions", "region_id"),
     ("captions", "image_id", "images", "image_id"),
+    ("captions_original", "image_id", "images", "image_id"),
+    ("captions_dropped", "image_id", "images", "image_id"),
+    ("image_facts", "image_id", "images", "image_id"),
+    ("descriptions", "region_id", "regions", "region_id"),
     ("indicators", "region_id", "regions", "region_id"),
     ("poi_counts", "region_id", "regions", "region_id"),
     ("entities", "region_id", "regions", "region_id"),

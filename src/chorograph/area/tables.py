@@ -67,6 +67,20 @@ TABLES: dict[str, Table] = {
         _table(
             "captions", "caption_id", "caption_id", "image_id", "rank:integer", "caption", "origin", "score:number?",
         ),
+        # Captions as they were before they were refined, and the sentences that were dropped.
+        _table(
+            "captions_original", "caption_id", "caption_id", "image_id", "rank:integer", "caption", "origin",
+            "score:number?",
+        ),
+        _table(
+            "captions_dropped", "caption_id", "caption_id", "image_id", "rank:integer", "caption", "origin",
+            "score:number?", "rule", "reason",
+        ),
+        # What is known of images: kind cover (share of the ground), object (number), text (its value is 1).
+        _table("image_facts", "image_id kind name", "image_id", "kind", "name", "value:number"),
+        _table(
+            "descriptions", "region_id rank", "region_id", "sentence", "rank:integer", "evidence", "origin",
+        ),
         _table(
             "indicators", "region_id indicator year", "region_id", "indicator", "value:number?", "unit",
             "year:integer?", "source",

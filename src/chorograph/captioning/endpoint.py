@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -119,6 +119,7 @@ class EndpointCaptioner:
     """Asks a model at an address, several requests at a time."""
 
     looks = True
+    schema: Mapping[str, Any] = SCHEMA
 
     def __init__(self, model: str, url: str, settings: CaptionSettings, prompt: Prompt) -> None:
         self.model, self.url, self.settings = model, url.rstrip("/"), settings
@@ -145,6 +146,14 @@ class EndpointCaptioner:
     def write(self, requests: Sequence[Request], record: Record) -> None:
         """Answer every request; `InputError` where the endpoint takes none, or answers no more."""
         asyncio.run(self._write(requests, record))
+
+    def messages(self, request: Request) -> list[dict[str, Any]]:
+        """Return what is sent for a request."""
+        return messages_of(request)
+
+    def read(self, said: str, structured: bool, tokens: int | None, cut: bool) -> str:
+        """Return the caption in what the model said; `Trouble` where there is none."""
+        return sentences_in(said, tokens, cut) if structured else said.strip()
 
     async def _write(self, requests: Sequence[Request], record: Record) -> None:
         budget = Budget(record, self.settings.max_requests, self.settings.max_total_tokens, self.max_tokens)
@@ -176,7 +185,7 @@ class EndpointCaptioner:
 
     async def _ask(self, client: Any, request: Request, budget: Budget) -> Answer:
         """Ask until there is an answer, or no further attempt is allowed."""
-        messages = messages_of(request)
+        messages = self.messages(request)
         cost = 0
         attempt = 0
         while True:
@@ -187,7 +196,7 @@ class EndpointCaptioner:
             try:
                 content = await self._send(client, messages, structured)
                 prompt, tokens = prompt_of(content), tokens_of(content, budget.reserve)
-                text, kind = read_answer(content, structured)
+                text, kind = read_answer(content, structured, self.read)
                 self._silent = 0
                 return Answer(text, attempts=attempt, tokens=cost + tokens)
             except Trouble as trouble:
@@ -215,7 +224,7 @@ class EndpointCaptioner:
         """Return the JSON of an answer; `Trouble` otherwise. The deadline holds for the whole answer."""
         import openai
 
-        more: dict[str, Any] = {"response_format": SCHEMA} if structured else {}
+        more: dict[str, Any] = {"response_format": self.schema} if structured else {}
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 raw = await client.chat.completions.with_raw_response.create(
@@ -324,7 +333,11 @@ def _as_png(path: Path) -> bytes:
     return out.getvalue()
 
 
-def read_answer(content: Mapping[str, Any], structured: bool) -> tuple[str, str]:
+#: Reads what a model said: (text, structured, tokens, cut off) -> caption.
+Read = Callable[[str, bool, int | None, bool], str]
+
+
+def read_answer(content: Mapping[str, Any], structured: bool, read: Read) -> tuple[str, str]:
     """Return the caption of an answer, and how the attempt ended; `Trouble` with what it cost where it holds none."""
     tokens = _usage(content, "total_tokens")
     try:
@@ -337,7 +350,7 @@ def read_answer(content: Mapping[str, Any], structured: bool) -> tuple[str, str]
     if len(said) > MAX_CHARACTERS:
         raise Trouble("over-long answer", True, tokens)
     cut = choice.get("finish_reason") == "length"
-    text = sentences_in(said, tokens, cut) if structured else said.strip()
+    text = read(said, structured, tokens, cut)
     if not cut:
         return text, "answered"
     if structured:

@@ -37,6 +37,7 @@ _GROUPS = {
         ("area", "Begin, fill, build, import, check and describe areas."),
         ("area add", "Add to an area what it lacks, a kind of data at a time."),
         ("graph", "Build, check, describe and embed the knowledge graph of an area."),
+        ("captions", "Refine captions that are there, bring them back, rank them, make them from metadata."),
         ("ratings", "What people said of captions."),
         ("evaluate", "Judge a model: zero-shot, retrieval, probe, localisation, captions, published suites."),
     )

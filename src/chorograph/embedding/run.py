@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from chorograph.area.folder import Area
 
+#: The engine that is none: a loop in this process.
+PLAIN = "plain"
 #: Images that are decoded and encoded together.
 _BATCH = 64
 #: Threads that decode; more of them wait for each other.
@@ -40,9 +43,13 @@ def embed_images(
     view: str = "satellite",
     device: str = "auto",
     seed: int = 0,
+    engine: str = PLAIN,
+    ray_address: str | None = None,
     progress: Progress = silent,
 ) -> Embeddings:
     """Encode the held images of `view`, write `embeddings/SLUG.parquet`, and return the vectors.
+
+    `engine`: `plain` for a loop, or `native` or `ray` for a Daft plan, which does not begin anew where it is killed.
 
     Vectors are addressed by content: an image whose bytes and encoder are unchanged is not encoded again, and equal
     images are encoded once. Images that cannot be read are left out and counted. `InputError` where none is left.
@@ -61,7 +68,12 @@ def embed_images(
     todo = [row for key, row in first_of_key.items() if key not in known]
     todo.sort()
     uris = wanted["uri"].to_numpy(object)
-    for done, (row, vector) in enumerate(_encode(encoder, area, uris, todo, ledger), start=1):
+    if engine == PLAIN:
+        encoded = _encode(encoder, area, uris, todo, ledger)
+    else:
+        load = _loader(area, model, device, view)
+        encoded = _planned(load, encoder.fingerprint, area, uris, todo, ledger, engine, ray_address)
+    for done, (row, vector) in enumerate(encoded, start=1):
         known[keys[row]] = vector
         progress(f"encoding with {encoder.name}", done, len(todo))
     rows = [row for row, key in enumerate(keys) if key in known]
@@ -80,6 +92,43 @@ def embed_images(
     )
     ledger.outputs.append(embeddings.write(path))
     return embeddings
+
+
+def _loader(area: Area, model: str, device: str, view: str) -> Callable[[], ImageEncoder]:
+    """Return what makes the same encoder in another process: parts that were fitted take up what they learnt."""
+    path = area.path.resolve()
+
+    def load() -> ImageEncoder:
+        from chorograph.area.folder import Area
+
+        again = load_encoder(model, device_of(device))
+        restore_kept(again, Area.open(path), view)
+        return again
+
+    return load
+
+
+def _planned(
+    load: Callable[[], ImageEncoder],
+    identity: str,
+    area: Area,
+    uris: NDArray[np.object_],
+    rows: Sequence[int],
+    ledger: Ledger,
+    engine: str,
+    ray_address: str | None,
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield (row, vector) from a Daft plan; partitions that are finished lie in the area until all are."""
+    from chorograph.embedding.plan import encode_by_plan
+
+    work = area.path / "embeddings" / "parts"
+    paths = [(row, area.resolve(uris[row]).resolve()) for row in rows]
+    for row, found in encode_by_plan(load, identity, paths, work, name=engine, ray_address=ray_address):
+        if isinstance(found, str):
+            ledger.drop(f"image {found}")
+        else:
+            yield row, found
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def _stored(path: Path, encoder: ImageEncoder) -> dict[str, NDArray[np.float32]]:

@@ -169,6 +169,9 @@ class PretrainConfig(LoopSettings):
         help="compact (learnt from the captions) or open_clip; auto: compact for coca-small and clip-small",
         choices=("auto", "compact", "open_clip"),
     )
+    captions: list[str] = setting(
+        [], help="train on captions of these origins alone (template, refined, model:NAME); default: all of an area"
+    )
     shuffle_captions: bool = setting(
         False, help="train each image with the captions of another: the control that says whether the pairing matters"
     )

@@ -51,6 +51,9 @@ class TextSettings(TaskSettings):
     seeds: list[int] = setting(
         [0], help="each variant is trained once a seed; scores are means over them", within=SEEDS
     )
+    origin: list[str] = setting(
+        [], help="captions of these origins alone: template, refined, model:NAME, and what was before; default: all"
+    )
     components: int = setting(64, help="components of the captions' TF-IDF, for text alone", within=at_least(1))
     modalities: str = setting("image", help="what the probe reads, comma-separated, as for predict; image among them")
     device: str = setting("auto", help="torch device: auto, cpu, cuda")

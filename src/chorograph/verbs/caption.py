@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,12 @@ class Settings(CaptionSettings):
     """Settings of `chorograph caption`."""
 
     area: Path = setting(help="the area folder")
+    engine: str = setting(
+        "plain",
+        help="how requests are run: plain (this process), or a Daft plan for millions of them, native or ray",
+        choices=("plain", "native", "ray"),
+    )
+    ray_address: str | None = setting(None, help="a Ray cluster, HOST:PORT or auto; default: one on this machine")
     csv: Path | None = setting(None, help="also write city, image and caption here, sorted, as UrbanCLIP's second task")
 
 
@@ -44,7 +50,8 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     def work(ledger: Ledger) -> None:
         import pandas as pd
 
-        written, origin = caption_area(area, settings, ledger, progress)
+        plan: dict[str, Any] = {"engine": settings.engine, "ray_address": settings.ray_address}
+        written, origin = caption_area(area, shared(settings), ledger, progress, **plan)
         kept = area.captions[area.captions["origin"] != origin]
         ledger.count("captions", len(written))
         ledger.count("captions by others, kept", len(kept))
@@ -62,9 +69,14 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     )
 
 
+def shared(settings: Settings) -> CaptionSettings:
+    """Return the settings that captioners read, without those of the verb."""
+    return CaptionSettings(**{field.name: getattr(settings, field.name) for field in fields(CaptionSettings)})
+
+
 def _asked(settings: Settings) -> dict[str, Any]:
     """Return the settings that decide the captions; how patiently they are asked for does not."""
-    patience = ("concurrency", "timeout_s", "retries", "wait_s")
+    patience = ("concurrency", "timeout_s", "retries", "wait_s", "engine", "ray_address")
     return {name: value for name, value in plain(settings).items() if name not in patience}
 
 

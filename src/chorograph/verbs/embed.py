@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from chorograph.ground.settings import SEEDS, plain, setting
 from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
@@ -25,6 +26,12 @@ class Settings:
     )
     view: str = setting("satellite", help="which images", choices=("satellite", "street"))
     device: str = setting("auto", help="torch device for encoders that use one: auto, cpu, cuda")
+    engine: str = setting(
+        "plain",
+        help="how images are encoded: plain (a loop), or a Daft plan for millions of them, native or ray",
+        choices=("plain", "native", "ray"),
+    )
+    ray_address: str | None = setting(None, help="a Ray cluster, HOST:PORT or auto; default: one on this machine")
     seed: int = setting(0, help="decides which images an encoder is fitted on", within=SEEDS)
 
 
@@ -52,14 +59,19 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         from chorograph.embedding.run import embed_images
         from chorograph.embedding.texts import embed_captions
 
-        encode = embed_captions if captions else embed_images
-        encode(area, asked.model, ledger, view=asked.view, device=asked.device, seed=asked.seed, progress=progress)
+        shared: dict[str, Any] = {"view": asked.view, "device": asked.device, "seed": asked.seed, "progress": progress}
+        if captions:
+            embed_captions(area, asked.model, ledger, **shared)
+        else:
+            plan: dict[str, Any] = {"engine": asked.engine, "ray_address": asked.ray_address}
+            embed_images(area, asked.model, ledger, **shared, **plan)
 
     stored = text_name(asked.model) if captions else stored_as(asked.model, asked.view)
     return run_stage(
         "embed",
         manifest=area.embeddings_path(stored).with_suffix(".manifest.json"),
-        config=plain(asked),
+        # On which engine it ran changes no vector.
+        config={name: value for name, value in plain(asked).items() if name not in ("engine", "ray_address")},
         inputs=inputs(asked),
         work=work,
     )

@@ -21,6 +21,8 @@ from chorograph.ground.stage import Ledger, Progress, silent
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
 
+#: The engine that is none: this process.
+PLAIN = "plain"
 _COLUMNS = ["caption_id", "image_id", "rank", "caption", "origin", "score"]
 
 
@@ -30,12 +32,19 @@ def book_path(area: Area, name: str) -> Path:
 
 
 def caption_area(
-    area: Area, settings: CaptionSettings, ledger: Ledger, progress: Progress = silent
+    area: Area,
+    settings: CaptionSettings,
+    ledger: Ledger,
+    progress: Progress = silent,
+    *,
+    engine: str = PLAIN,
+    ray_address: str | None = None,
 ) -> tuple[pd.DataFrame, str]:
     """Return captions (the contract's columns) of the images that the settings want, and their origin.
 
     Answers are kept in the area as they come: what was answered is never asked again, by an image's hash and the
-    prompt. Requests without an answer are counted by reason. Raises `InputError` where an endpoint refuses all work.
+    prompt. `engine`: `plain` for one process, or `native` or `ray` for a Daft plan.
+    Requests without an answer are counted by reason. Raises `InputError` where an endpoint refuses all work.
     """
     prompts = prompts_of(settings.prompt)
     writer = captioner(settings, next(iter(prompts.values())), area)
@@ -50,8 +59,12 @@ def caption_area(
         todo = unanswered(requests, book)
         book.tell(lambda number: progress(f"captions by {settings.captioner}", number, len(todo)))
         ledger.count("requests answered before", len(requests) - len(todo))
-        if todo:
+        if todo and engine == PLAIN:
             writer.write(todo, book)
+        elif todo:
+            from chorograph.captioning.run.plan import answer_by_plan
+
+            answer_by_plan(area, settings, todo, book, name=engine, ray_address=ray_address)
         ledger.count("answers now", book.answered_now)
         _account(book, ledger)
         return _frame(requests, writer, book.answer, ledger), writer.origin

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chorograph.area.captions.by_origin import of_origin
 from chorograph.area.folder import Area, Source
 from chorograph.ground.arrays import Indices
 from chorograph.ground.errors import InputError
@@ -52,8 +53,11 @@ class Corpus:
     weight: float = 1.0
 
     @classmethod
-    def open(cls, place: Area | Path, ledger: Ledger, weight: float = 1.0) -> Corpus:
-        """Open an area, or the shards that a path or pattern stands for; what these hold in vain is counted."""
+    def open(cls, place: Area | Path, ledger: Ledger, weight: float = 1.0, origins: Sequence[str] = ()) -> Corpus:
+        """Open an area, or the shards that a path or pattern stands for; what these hold in vain is counted.
+
+        `origins`: of an area, the captions of these alone.
+        """
         if isinstance(place, Path) and is_made_up(place):
             number = place.name.removeprefix(MADE_UP)
             if not number.isdigit() or int(number) < 2:
@@ -62,7 +66,7 @@ class Corpus:
         if isinstance(place, Path) and is_shards(place):
             shards = open_pairs([place], ledger.drop)
             return cls(None, shards, place.name, f"{len(shards.paths)} shards of {place.name}", False, (), 0, weight)
-        area = place if isinstance(place, Area) else Area.open(place)
+        area = of_origin(place if isinstance(place, Area) else Area.open(place), origins)
         return cls(area, None, area.name, area.title, area.synthetic, area.sources, 0, weight)
 
     def captions(self) -> list[str]:

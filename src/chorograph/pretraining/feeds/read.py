@@ -53,7 +53,7 @@ class Data:
 def open_corpora(place: Area | Path, config: PretrainConfig, ledger: Ledger) -> list[Corpus]:
     """Open the places of a run."""
     also = [Corpus.open(path, ledger, weight) for path, weight in map(parse_place, config.also)]
-    return [Corpus.open(place, ledger), *also]
+    return [Corpus.open(place, ledger, origins=config.captions), *also]
 
 
 def read_pairs(

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from chorograph.study.text import Variant
 
 
+_TABLES = ("regions", "images", "captions", "captions_original", "indicators")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings(TextSettings):
     """Settings of `chorograph evaluate text`."""
@@ -26,11 +29,12 @@ class Settings(TextSettings):
 
 def inputs(settings: Settings) -> list[Path]:
     """Return the tables of the area."""
-    return [settings.area / f"{name}.parquet" for name in ("regions", "images", "captions", "indicators")]
+    return [settings.area / f"{name}.parquet" for name in _TABLES]
 
 
 def run(settings: Settings, progress: Progress) -> Outcome:
     """Train with and without text, predict from each, and compare, into the folder `settings.out`."""
+    from chorograph.area.captions.by_origin import of_origin
     from chorograph.area.folder import Area
 
     area = Area.open(settings.area)
@@ -50,10 +54,12 @@ def run(settings: Settings, progress: Progress) -> Outcome:
                 seed=seed,
                 device=settings.device,
                 shuffle_captions=variant.shuffled,
+                captions=settings.origin,
             )
             pretrain(asked, progress)
 
-        ledger.outputs += run_ablation(area, settings.indicator, settings, settings.out, train, ledger, progress)
+        told = of_origin(area, settings.origin)
+        ledger.outputs += run_ablation(told, settings.indicator, settings, settings.out, train, ledger, progress)
 
     asked = {**plain(settings), "area": str(area.path.resolve()), "out": str(settings.out.resolve())}
     manifest = settings.out / "manifest.json"

@@ -1,0 +1,1 @@
+"""Captions of an area: whose they are."""

@@ -1,0 +1,1 @@
+"""Enrichment: ranked and chosen captions, captions from metadata, place names and where they lie."""

@@ -1,0 +1,1 @@
+"""Refinement: which sentences of captions are kept, which are dropped, and why."""
