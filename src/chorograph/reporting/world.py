@@ -24,14 +24,15 @@ def zone_box(zone: str) -> tuple[float, float, float, float]:
 def write_world(path: Path, counts: Mapping[str, int], lon: ArrayLike, lat: ArrayLike, title: str) -> Path:
     """Write the map: images by zone, colours up to the median as RS5M draws them, and the world's towns as dots."""
     from bokeh.embed import file_html
-    from bokeh.models import ColorBar, ColumnDataSource, HoverTool, LinearColorMapper, Range1d
+    from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, Range1d
+    from bokeh.models.annotations import ColorBar
     from bokeh.palettes import Viridis256
     from bokeh.plotting import figure
     from bokeh.resources import INLINE
 
     plot = figure(
-        title=f"{title}: images by UTM zone", x_range=Range1d(-180, 180),
-        y_range=Range1d(-80, 84), sizing_mode="stretch_width",
+        title=f"{title}: images by UTM zone", x_range=Range1d(start=-180, end=180),
+        y_range=Range1d(start=-80, end=84), sizing_mode="stretch_width",
         aspect_ratio=2.2, x_axis_label="longitude, degrees", y_axis_label="latitude, degrees",
         tools="pan,wheel_zoom,reset",
     )  # fmt: skip
