@@ -18,7 +18,7 @@ def test_the_map_is_one_file_that_asks_for_nothing(tmp_path: Path) -> None:
     page = write_world(tmp_path / "world.html", {"31U": 5, "10T": 900}, [2.3, 13.4], [48.9, 52.5], "Two <b>zones</b>")
     text = page.read_text()
     assert "31U" in text
-    assert "<b>zones" not in text.replace("\\u003c", "")
-    assert '<script src="http' not in text
-    assert "<link" not in text
+    assert "<b>zones" not in text
+    assert "http" not in text
+    assert "900 images" in text
     assert write_world(tmp_path / "none.html", {}, [], [], "nothing").is_file()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,35 +22,27 @@ def zone_box(zone: str) -> tuple[float, float, float, float]:
 
 
 def write_world(path: Path, counts: Mapping[str, int], lon: ArrayLike, lat: ArrayLike, title: str) -> Path:
-    """Write the map: images by zone, colours up to the median as RS5M draws them, and the world's towns as dots."""
-    from bokeh.embed import file_html
-    from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, Range1d
-    from bokeh.models.annotations import ColorBar
-    from bokeh.palettes import Viridis256
-    from bokeh.plotting import figure
-    from bokeh.resources import INLINE
-
-    plot = figure(
-        title=f"{title}: images by UTM zone", x_range=Range1d(start=-180, end=180),
-        y_range=Range1d(start=-80, end=84), sizing_mode="stretch_width",
-        aspect_ratio=2.2, x_axis_label="longitude, degrees", y_axis_label="latitude, degrees",
-        tools="pan,wheel_zoom,reset",
-    )  # fmt: skip
-    plot.scatter(np.asarray(lon), np.asarray(lat), size=1, color="#888888", alpha=0.4, legend_label="towns")
-    boxes = np.array([zone_box(zone) for zone in counts]).reshape(-1, 4)
-    numbers = np.array(list(counts.values()), dtype=float)
-    top = max(float(np.median(numbers)), 1.0) if len(numbers) else 1.0
-    colours = LinearColorMapper(palette=Viridis256, low=0, high=top)
-    data: dict[str, Any] = {"left": boxes[:, 0], "bottom": boxes[:, 1], "right": boxes[:, 2], "top": boxes[:, 3],
-            "zone": list(counts), "images": numbers}  # fmt: skip
-    drawn = plot.quad(
-        source=ColumnDataSource(data),
-        fill_color={"field": "images", "transform": colours},
-        fill_alpha=0.75,
-        line_color=None,
+    """Write the map: images by zone, the darkest at the median as RS5M draws them, and the world's towns as dots."""
+    most = max(float(np.median(list(counts.values()))), 1.0) if counts else 1.0
+    boxes = "".join(_box(zone, number, most) for zone, number in sorted(counts.items()))
+    places = np.unique(np.round(np.column_stack([np.asarray(lon, float), -np.asarray(lat, float)])), axis=0)
+    dots = "".join(f"M{x:.0f} {y:.0f}h.5" for x, y in places.tolist())
+    head = f"{escape(title)}: images by UTM zone"
+    text = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{head}</title><h1>{head}</h1>'
+        f"<p>The darkest zones hold {most:,.0f} images (the median of zones) or more; dots are towns.</p>"
+        f'<svg viewBox="-180 -84 360 164" role="img" aria-label="{head}">'
+        f'<path d="{dots}" stroke="#999" stroke-width=".5"/>{boxes}</svg></html>\n'
     )
-    plot.add_tools(HoverTool(renderers=[drawn], tooltips=[("zone", "@zone"), ("images", "@images{0,0}")]))
-    plot.add_layout(ColorBar(color_mapper=colours, title="images (the median, and more)"), "right")
     with atomic_path(path) as temporary:
-        temporary.write_text(file_html(plot, INLINE, title=f"{title}: images by UTM zone"), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     return path
+
+
+def _box(zone: str, number: int, most: float) -> str:
+    west, south, east, north = zone_box(zone)
+    opacity = 0.15 + 0.7 * min(number / most, 1.0)
+    return (
+        f'<rect x="{west:g}" y="{-north:g}" width="{east - west:g}" height="{north - south:g}" fill="#1a5276" '
+        f'fill-opacity="{opacity:.2f}"><title>{escape(zone)}: {number:,} images</title></rect>'
+    )
