@@ -23,6 +23,8 @@ _ADDED_BY = {
     "triples": "chorograph graph build, or chorograph area add graph",
 }
 _FOLDERS = {"embeddings": "chorograph embed", "predictions": "chorograph predict --save NAME"}
+#: Rows of a table that are looked at at once.
+_ROWS = 1_000_000
 #: What only regions can have.
 _OF_REGIONS = ("indicators", "poi_counts", "context", "triples", "predictions")
 
@@ -40,10 +42,14 @@ def indicators_of(area: Area) -> dict[str, dict[str, Any]]:
     if not area.has("indicators"):
         return {}
     path = area.table_path("indicators")
+    counts: dict[tuple[str, str], int] = {}
     try:
-        table = pq.read_table(path, columns=["indicator", "unit", "value"])
-        groups = table.group_by(["indicator", "unit"]).aggregate([("value", "count")]).to_pylist()
+        with pq.ParquetFile(path, read_dictionary=["indicator", "unit"]) as file:
+            for batch in file.iter_batches(_ROWS, columns=["indicator", "unit", "value"]):
+                table = pa.Table.from_batches([batch])
+                for row in table.group_by(["indicator", "unit"]).aggregate([("value", "count")]).to_pylist():
+                    key = (str(row["indicator"]), str(row["unit"]))
+                    counts[key] = counts.get(key, 0) + row["value_count"]
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise AreaError(f"{path} cannot be read as indicators: {error}") from error
-    found = {str(row["indicator"]): {"unit": str(row["unit"]), "regions": row["value_count"]} for row in groups}
-    return dict(sorted(found.items()))
+    return {name: {"unit": unit, "regions": number} for (name, unit), number in sorted(counts.items())}

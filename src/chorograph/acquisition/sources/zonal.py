@@ -80,7 +80,7 @@ def zonal(
     held = {value: np.zeros(number) for value in classes}
     if len(rows):
         by = "(coverage_weight=area_spherical_m2)" if raster.crs.is_geographic else ""
-        operations = ["amount=sum", "cells=count", f"weight=count{by}", f"level=mean{by}"]
+        operations = ["amount=sum", "cells=count", *([f"weight=count{by}", f"level=mean{by}"] if by else ())]
         if classes:
             operations += [f"value=unique{by}", f"part=frac{by}"]
         crs = raster.crs.to_wkt()
@@ -91,8 +91,11 @@ def zonal(
             max_cells_in_memory=_CELLS,
         )  # fmt: skip
         at = found["row"].to_numpy(np.int64)
-        amount[at], count[at], weight[at] = (found[name].to_numpy(float) for name in ("amount", "cells", "weight"))
-        weighted[at] = np.nan_to_num(found["level"].to_numpy(float)) * weight[at]
+        amount[at], count[at] = (found[name].to_numpy(float) for name in ("amount", "cells"))
+        weight[at], weighted[at] = count[at], amount[at]
+        if by:
+            weight[at] = found["weight"].to_numpy(float)
+            weighted[at] = np.nan_to_num(found["level"].to_numpy(float)) * weight[at]
         for place, values, parts in zip(at, found.get("value", ()), found.get("part", ()), strict=False):
             for value, part in zip(values, parts, strict=True):
                 if value in held:
