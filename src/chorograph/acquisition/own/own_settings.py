@@ -54,7 +54,9 @@ class ImagerySettings:
         None, help="a table of tiles: tile (file name, with or without suffix), region id, zoom, x, y, lon, lat"
     )
     rows_from: str = setting(
-        "north", help="where rows y of tiles are counted from: north (XYZ) or south (TMS)", choices=("north", "south")
+        "north",
+        help="where rows y of tiles are counted from: north (XYZ), south (TMS), or baidu (Baidu's own tiles)",
+        choices=("north", "south", "baidu"),
     )
     zoom: int | None = setting(
         None,
@@ -62,7 +64,9 @@ class ImagerySettings:
         within=between(0, MOST_ZOOM),
     )
     cut: str | None = setting(
-        None, help="tiles:ZOOM, to cut georeferenced rasters into map tiles (of the regions, where there are any)"
+        None,
+        help="tiles:ZOOM, to cut georeferenced rasters into map tiles (of the regions, where there are any); crop:ZOOM "
+        "or mask:ZOOM, to make a picture of each region out of rasters or tiles: its rectangle, or black outside of it",
     )
     imagery_crs: str | None = setting(None, help="the reference system of pictures with a world file")
     scale: str | None = setting(

@@ -21,6 +21,7 @@ from chorograph.acquisition.own.imagery.warping import warp_onto
 from chorograph.acquisition.own.regions import region_at
 from chorograph.area.raster_files import open_raster
 from chorograph.area.tiles import tile_centre, tile_of
+from chorograph.ground.arrays import Mask, Pixels
 from chorograph.ground.errors import InputError, MissingExtraError
 from chorograph.ground.stage import Ledger, Progress, silent
 
@@ -58,23 +59,18 @@ def cut_tiles(
     seen; what none covers is black, and counted. Pixels are those of GDAL's warp at the tile's own grid, bilinear.
     Raises `InputError`: no raster says where it lies, no tile is covered, or there would be two million.
     """
-    zoom = parse_cut(str(asked.cut))
-    files = [folder] if folder.is_file() else list(find_pictures(folder, ledger).values())
-    mosaics = [mosaic for path in files if (mosaic := _mosaic(path, asked.imagery_crs)) is not None]
+    _, zoom = parse_cut(str(asked.cut))
+    mosaics = rasters_below(folder, asked, ledger)
     if not mosaics:
         raise InputError(f"no raster of {folder} says where it lies; give GeoTIFFs, or world files with --imagery-crs")
-    ledger.count("mosaics", len(mosaics))
-    ledger.drop("picture without georeference", len(files) - len(mosaics))
-    scaling = choose_scaling([mosaic.path for mosaic in mosaics], asked.scale, asked.bands, ledger.warnings)
     frame = _wanted(mosaics, zoom, regions)
     if frame.empty:
         raise InputError(f"no tile of zoom {zoom} lies both in {folder} and in a region")
     held, partly = [], 0
     with ExitStack() as stack:
-        rasters = [_opened(mosaic.path, asked.imagery_crs, stack) for mosaic in mosaics]
+        cutter = Cutter.over(mosaics, asked, stack, ledger)
         for done, (x, y) in enumerate(zip(frame["x"], frame["y"], strict=True), start=1):
-            over = _overlapping(mosaics, x, y, zoom)
-            pixels, covered = _warped([rasters[row] for row in over], (x, y, zoom), scaling)
+            pixels, covered = cutter.tile(x, y, zoom)
             held.append(bool(covered.any()))
             partly += bool(covered.any() and not covered.all())
             if covered.any():
@@ -90,12 +86,42 @@ def cut_tiles(
     return Tiles(frame.assign(tile=names, path=paths, row=range(len(frame))), None)
 
 
-def parse_cut(text: str) -> int:
-    """Return the zoom of `tiles:ZOOM`."""
+@dataclass(frozen=True)
+class Cutter:
+    """Cuts map tiles out of opened rasters that are laid over one another."""
+
+    mosaics: Sequence[Mosaic]
+    rasters: Sequence[Any]
+    scaling: Scaling
+
+    @classmethod
+    def over(cls, mosaics: Sequence[Mosaic], asked: ImagerySettings, stack: ExitStack, ledger: Ledger) -> Cutter:
+        """Open rasters until `stack` closes them."""
+        scaling = choose_scaling([mosaic.path for mosaic in mosaics], asked.scale, asked.bands, ledger.warnings)
+        return cls(mosaics, [_opened(mosaic.path, asked.imagery_crs, stack) for mosaic in mosaics], scaling)
+
+    def tile(self, x: int, y: int, zoom: int) -> tuple[Pixels, Mask]:
+        """Return a tile as uint8 (256, 256, 3), and which pixels any raster covers."""
+        over = _overlapping(self.mosaics, x, y, zoom)
+        return _warped([self.rasters[row] for row in over], (x, y, zoom), self.scaling)
+
+
+def rasters_below(folder: Path, asked: ImagerySettings, ledger: Ledger) -> list[Mosaic]:
+    """Return the georeferenced rasters below a folder (or the file itself); other pictures beside them are counted."""
+    files = [folder] if folder.is_file() else list(find_pictures(folder, ledger).values())
+    mosaics = [mosaic for path in files if (mosaic := _mosaic(path, asked.imagery_crs)) is not None]
+    if mosaics:
+        ledger.count("mosaics", len(mosaics))
+        ledger.drop("picture without georeference", len(files) - len(mosaics))
+    return mosaics
+
+
+def parse_cut(text: str) -> tuple[str, int]:
+    """Return the kind (tiles, crop or mask) and zoom of `tiles:ZOOM`, `crop:ZOOM` or `mask:ZOOM`."""
     kind, _, zoom = text.partition(":")
-    if kind != "tiles" or not zoom.isdigit() or int(zoom) > 24:
-        raise InputError(f"--cut is tiles:ZOOM, zoom from 0 to 24, not {text!r}")
-    return int(zoom)
+    if kind not in ("tiles", "crop", "mask") or not zoom.isdigit() or int(zoom) > 24:
+        raise InputError(f"--cut is tiles:ZOOM, crop:ZOOM or mask:ZOOM, zoom from 0 to 24, not {text!r}")
+    return kind, int(zoom)
 
 
 def _mosaic(path: Path, crs: str | None) -> Mosaic | None:

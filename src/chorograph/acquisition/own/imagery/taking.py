@@ -32,8 +32,12 @@ def take_imagery(
     if asked.cut is None:
         tiles = list_tiles(folder, asked, reading, id_column, regions, ledger)
         return hold_tiles(into, tiles, asked, said.source, said.licence, ledger, progress)
-    from chorograph.acquisition.own.imagery.cutting import cut_tiles
+    from chorograph.acquisition.own.imagery.cutting import cut_tiles, parse_cut
+    from chorograph.acquisition.own.imagery.outlines import cut_outlines
 
     with TemporaryDirectory(prefix="chorograph-cut-") as made:
-        tiles = cut_tiles(folder, asked, regions, Path(made), ledger, progress)
+        if parse_cut(asked.cut)[0] == "tiles":
+            tiles = cut_tiles(folder, asked, regions, Path(made), ledger, progress)
+        else:
+            tiles = cut_outlines(folder, asked, reading, id_column, regions, Path(made), ledger, progress)
         return hold_tiles(into, tiles, asked, said.source, said.licence, ledger, progress)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from chorograph.acquisition.coordinates.baidu import TILE_PX, metres_to_wgs84
 from chorograph.acquisition.own.imagery.georeference import places_of_pictures
 from chorograph.acquisition.own.imagery.pictures import by_stem, find_pictures, stem_of
 from chorograph.acquisition.own.own_settings import MOST_ZOOM, ImagerySettings, Reading
@@ -196,12 +197,23 @@ def _check_tile_numbers(table: OwnTable, frame: pd.DataFrame) -> None:
 
 
 def _placed(frame: pd.DataFrame, asked: ImagerySettings) -> pd.DataFrame:
-    """Return tiles with the longitude and latitude of their middle, where their numbers say it; rows from the north."""
+    """Return tiles with the longitude and latitude of their middle, where their numbers say it; rows from the north.
+
+    Baidu's numbers are not those of map tiles: they place a tile, and are kept as tile_zoom, tile_x and tile_y alone.
+    """
     if not {"zoom", "x", "y"} <= set(frame.columns):
         return frame
     numbers_ = frame[["zoom", "x", "y"]].astype(float)
+    if asked.rows_from == "baidu":
+        told = frame.drop(columns=["zoom", "x", "y"]).assign(
+            tile_zoom=numbers_["zoom"], tile_x=numbers_["x"], tile_y=numbers_["y"]
+        )
+        size = TILE_PX * 2.0 ** (18 - numbers_["zoom"].to_numpy())
+        lon, lat = metres_to_wgs84((numbers_["x"].to_numpy() + 0.5) * size, (numbers_["y"].to_numpy() + 0.5) * size)
+        return told if "lon" in told else told.assign(lon=lon, lat=lat)
     if asked.rows_from == "south":
         frame = frame.assign(y=2.0 ** numbers_["zoom"] - 1 - numbers_["y"])
+    frame = frame.assign(tile_zoom=numbers_["zoom"], tile_x=numbers_["x"], tile_y=frame["y"].astype(float))
     if "lon" in frame:
         return frame
     lon, lat = tile_centre(numbers_["x"].to_numpy(), frame["y"].to_numpy(float), numbers_["zoom"].to_numpy())
