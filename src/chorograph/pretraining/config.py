@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from chorograph.ground.settings import SEEDS, Range, above, at_least, setting
+from chorograph.ground.settings import SEEDS, Range, above, at_least, between, setting
 from chorograph.models.graph.composition import COMPOSITION_NAMES
 from chorograph.pretraining.objectives.registry import OBJECTIVES
 
@@ -162,6 +162,12 @@ class PretrainConfig(LoopSettings):
         help="dihedral (flips, quarter turns), flip, none; auto: dihedral from above, flip from the street; "
         "crop: auto, and a part of 50 to 100 % of the image",
         choices=("auto", "dihedral", "flip", "crop", "none"),
+    )
+    mixgen: float = setting(
+        0.0,
+        help="the share of each batch that is mixed with other pairs of it (MixGen): the mean of two images, both "
+        "texts; the paper mixes 0.25",
+        within=between(0, 0.5),
     )
     view: str = setting("satellite", help="which images", choices=("satellite", "street"))
     tokenizer: str = setting(

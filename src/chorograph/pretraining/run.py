@@ -140,7 +140,7 @@ def _pretrain(place: Area | Path, config: PretrainConfig, ledger: Ledger, around
         graph=_graph(corpora[0], config, data.pairs, loaded), pairs=data.pairs, held=data.held,
         teacher=_teacher(config, device), distillation=config.distill_weight,
     )  # fmt: skip
-    source = Batches(data.pairs, config.batch_size, config.seed, world, data.held, data.draw)
+    source = Batches(data.pairs, config.batch_size, config.seed, world, data.held, data.draw, config.mixgen)
     lr = peak_rate(config.lr, trained_before)
     run = Run(config, loaded, ledger, data, lr, started)
     around = replace(around, on_epoch=run.keep)

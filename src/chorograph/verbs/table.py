@@ -38,6 +38,7 @@ VERBS: dict[str, Verb] = {
         area.check.VERB,
         area.info.VERB,
         area.describe.VERB,
+        area.filter.VERB,
         graph.build.VERB,
         graph.info.VERB,
         graph.check.VERB,

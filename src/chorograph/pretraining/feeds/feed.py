@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -56,7 +57,8 @@ class Draw:
 class Batches:
     """Every batch of a run by its place: a pure function of pairs, batch size, seed and rank; `kept` is held out.
 
-    An epoch has every row once, or with `draw` as many as that says.
+    An epoch has every row once, or with `draw` as many as that says. `mixgen`: the share of a batch that is mixed with
+    other pairs of it (see `_mixed`); what is held out never is.
     """
 
     pairs: Pairs
@@ -65,6 +67,7 @@ class Batches:
     world: World
     kept: Pairs | None = None
     draw: Draw | None = None
+    mixgen: float = 0.0
 
     @property
     def an_epoch(self) -> int:
@@ -108,7 +111,31 @@ class Batches:
             texts = [pairs.captions[row][0] for row in rows.tolist()]
         else:
             texts = pairs.captions_at(rows, epoch, self.seed)
+            pixels, texts = self._mixed(pairs, batch, places, pixels, texts, epoch)
         return Batch(place, rows, places, len(batch), pixels, texts, dropped)
+
+    def _mixed(
+        self, pairs: Pairs, batch: Indices, places: Indices, pixels: Tensor, texts: list[str], epoch: int
+    ) -> tuple[Tensor, list[str]]:
+        """Mix the first of a batch with those that follow (MixGen, Hao et al. 2022): half of each image, both texts.
+
+        The pair at place k takes the one at place k + m, where m are mixed, whoever works on it; the order is drawn, so
+        that this is a drawn pair. One whose partner cannot be read stays as it is. Nothing is written.
+        """
+        number = int(self.mixgen * len(batch))
+        chosen = np.flatnonzero(places < number)
+        if not len(chosen):
+            return pixels, texts
+        partners = batch[places[chosen] + number]
+        others, reasons = pairs.images.read(partners)
+        read = [reason is None for reason in reasons]
+        chosen, partners = chosen[read], partners[read]
+        at = torch.from_numpy(chosen)
+        pixels, texts = pixels.clone(), list(texts)
+        pixels[at] = ((pixels[at].short() + others.short() + 1) // 2).to(torch.uint8)
+        for row, other in zip(chosen.tolist(), pairs.captions_at(partners, epoch, self.seed), strict=True):
+            texts[row] = f"{texts[row]} {other}"
+        return pixels, texts
 
 
 def feed(source: Source[B_co], places: Iterable[Place], workers: int) -> Iterator[B_co]:
