@@ -32,7 +32,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         raise SettingError("say what is left out: --all-zero INDICATOR or --caption-word WORD")
 
     def work(ledger: Ledger, out: Path) -> None:
-        from chorograph.area.filtering import choose, write_filtered
+        from chorograph.acquisition.filtering import choose, write_filtered
         from chorograph.area.folder import Area
 
         area = Area.open(settings.area)
