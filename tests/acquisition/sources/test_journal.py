@@ -71,3 +71,4 @@ def test_what_need_not_be_asked_for_again(tmp_path: Path) -> None:
         for row in rows:
             journal.add(row)
         assert journal.settled(tmp_path) == {"a", "d", "f"}
+        assert journal.settled(tmp_path, failed=False) == {"a"}

@@ -21,6 +21,7 @@ from chorograph.acquisition.sources.windows import tile_window
 from chorograph.acquisition.sources.wmts import layer_of
 from chorograph.area.check import check_area
 from chorograph.area.folder import Area
+from chorograph.cli.listing import listing
 from chorograph.ground.errors import InputError, SettingError, UnknownNameError
 from chorograph.ground.files import sha256_bytes
 from chorograph.ground.stage import Outcome
@@ -231,6 +232,7 @@ def test_templates() -> None:
     assert checked_template(wmts) == "https://example.org/wmts/{z}/{y}/{x}.png"
     assert quadkey(3, 3, 5) == "213"  # the worked example of Bing's documentation
     assert {"xyz", "tms", "wmts", "provider", "cog", "stac", "panoramax", "mapillary"} <= set(SOURCES.names())
+    assert {row["name"] for row in listing("sources")} >= set(SOURCES.names())
 
 
 _CAPABILITIES = """<Capabilities xmlns="http://www.opengis.net/wmts/1.0" xmlns:ows="http://www.opengis.net/ows/1.1"

@@ -63,7 +63,10 @@ def add_source_imagery(
         def fetch(left: Sequence[int], take: Take) -> None:
             source.fetch([windows[number] for number in left], take)
 
-        rows = keep_all(keeper, names, lambda number: source.url(windows[number]), fetch, ledger, progress, "pictures")
+        rows = keep_all(
+            keeper, names, lambda number: source.url(windows[number]), fetch, ledger, progress, "pictures",
+            again=asked.retry_missing,
+        )  # fmt: skip
         rows = drop_placeholders(keeper, rows, known, asked.repeated, ledger)
         about = about_of(source.about, asked)
         add_rows(area, "images", image_rows(wanted.frame, rows, about, "satellite"), ledger, replace=replace)

@@ -54,9 +54,12 @@ class Journal:
         os.write(self._handle, row.line())
         self.rows[row.name] = row
 
-    def settled(self, folder: Path) -> set[str]:
-        """Return the names that need not be asked for again: held, byte for byte, in `folder`, or failed for good."""
-        return {name for name, row in self.rows.items() if _is_settled(row, folder)}
+    def settled(self, folder: Path, *, failed: bool = True) -> set[str]:
+        """Return the names that need not be asked for again: held, byte for byte, in `folder`, or failed for good.
+
+        Without `failed`, those that failed for good are asked for again too.
+        """
+        return {name for name, row in self.rows.items() if (failed or row.uri) and _is_settled(row, folder)}
 
     def close(self) -> None:
         """Close the file."""

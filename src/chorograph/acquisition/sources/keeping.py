@@ -80,12 +80,16 @@ def keep_all(
     ledger: Ledger,
     progress: Progress,
     what: str,
+    *,
+    again: bool = False,
 ) -> list[Row]:
     """Get every picture that the journal has not; returns the rows of all, in the order of `names`.
 
+    With `again` what failed for good is asked for again.
+
     `fetch` is given the numbers that are left. Raises `InputError` where a service refuses everything.
     """
-    settled = keeper.journal.settled(keeper.folder)
+    settled = keeper.journal.settled(keeper.folder, failed=not again)
     left = [number for number, name in enumerate(names) if name not in settled]
     ledger.count(f"{what} had already", len(names) - len(left))
     ended: Counter[str | None] = Counter()

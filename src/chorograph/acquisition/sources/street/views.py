@@ -57,7 +57,9 @@ def add_source_views(
         def fetch(left: Sequence[int], take: Take) -> None:
             source.fetch(views.iloc[list(left)], take)
 
-        rows = keep_all(keeper, names, urls.__getitem__, fetch, ledger, progress, "street views")
+        rows = keep_all(
+            keeper, names, urls.__getitem__, fetch, ledger, progress, "street views", again=asked.retry_missing
+        )
         about = about_of(source.about, asked)
         frame = views.drop(columns=["href", "url", "captured", "heading"])
         add_rows(area, "images", image_rows(frame, rows, about, "street"), ledger, replace=replace)
