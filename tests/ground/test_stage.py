@@ -144,7 +144,7 @@ def test_configure_reads_plain_values() -> None:
         ({"area": "x", "epochs": "many"}, "must be a number"),
         ({"area": "x", "epochs": 1.5}, "must be a number"),
         ({"area": "x", "mode": "b"}, "one of a, given:"),
-        ({"area": "x", "level": 90}, "level must be above 0 and below 1, not 90"),
+        ({"area": "x", "level": 90}, "level must be above 0 and below 1, not 90.0; did you mean 0.9"),
         ({"area": "x", "level": 1}, "level must be above 0"),
         ({"area": "x", "level": "nan"}, "level must be above 0 and below 1, not nan"),
         ({"area": "x", "rate": "inf"}, "rate must be a finite number, not inf"),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from chorograph.area.embeddings import Embeddings
 from chorograph.ground.errors import AreaError, ImageError, InputError
+from chorograph.ground.files import sha256_bytes
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.models.devices import device_of
 from chorograph.models.encoders.kept import keep, restore_kept, stored_as
@@ -63,7 +64,7 @@ def embed_images(
     _fit(encoder, area, wanted, view, seed, ledger)
     path = area.embeddings_path(stored_as(encoder.name, view))
     known = _stored(path, encoder)
-    keys = wanted["sha256"].fillna("unhashed:" + wanted["image_id"]).to_numpy(object)
+    keys = _contents(area, wanted)
     first_of_key = {key: row for row, key in reversed(list(enumerate(keys)))}
     todo = [row for key, row in first_of_key.items() if key not in known]
     todo.sort()
@@ -129,6 +130,18 @@ def _planned(
         else:
             yield row, found
     shutil.rmtree(work, ignore_errors=True)
+
+
+def _contents(area: Area, images: pd.DataFrame) -> NDArray[np.object_]:
+    """Return what names each image's content: its hash in the table, else that of its bytes."""
+    keys = images["sha256"].to_numpy(object, copy=True)
+    uris, ids = images["uri"].to_numpy(object), images["image_id"].to_numpy(object)
+    for row in np.flatnonzero(images["sha256"].isna()):
+        try:
+            keys[row] = sha256_bytes(area.read_encoded(uris[row]))
+        except ImageError:
+            keys[row] = f"unread:{ids[row]}"  # its reason is counted where it is decoded
+    return keys
 
 
 def _stored(path: Path, encoder: ImageEncoder) -> dict[str, NDArray[np.float32]]:

@@ -168,7 +168,9 @@ def _check_range(within: Range | None, value: object, where: str) -> None:
         if not isinstance(number, int | float) or isinstance(number, bool):
             continue
         if number not in (within or Range()):
-            raise SettingError(f"{where} must be {within or 'a finite number'}, not {number}")
+            percent = within is not None and 1 < number <= 100 and within.high == 1 and number / 100 in within
+            hint = f"; did you mean {number / 100:g}?" if percent else ""
+            raise SettingError(f"{where} must be {within or 'a finite number'}, not {number}{hint}")
 
 
 def _convert(hint: Any, value: object, where: str) -> object:

@@ -18,7 +18,8 @@ from chorograph.ground.claims import claim, lock_path
 from chorograph.ground.disk import naming_trouble
 from chorograph.ground.drafts import atomic_folder, has_drafts, home_of, real, sweep
 from chorograph.ground.errors import ChorographError, InputError
-from chorograph.ground.files import read_json, sha256_file, write_json
+from chorograph.ground.files import read_json, write_json
+from chorograph.ground.hashes import content_hash, folder_hash
 from chorograph.ground.settings import placed
 
 #: The file that says that a folder was finished; a stage that writes into a folder of others has its own name for it.
@@ -28,6 +29,10 @@ _MANIFEST = {
     "dropped?": {str: object}, "facts?": {str: object}, "warnings?": [str], "outputs?": {str: str},
     "wall_s?": float, "finished_at?": str,
 }  # fmt: skip
+
+
+#: A folder of so many files is compared by their content.
+_FEW = 200
 
 
 class Progress(Protocol):
@@ -81,8 +86,8 @@ def run_stage(
 
     The manifest is the commit: it is written last, so a stage that was interrupted is done again, and what it left is
     removed first. A stage is also done again when the library's version, an input's content, or an output (missing or
-    changed) differs. Folders among the inputs count by the names, sizes and times of their files. Raises `OutputError`
-    where another process is at the same work, or the place cannot be written.
+    changed) differs. Inputs count by their content, a folder of very many files by their names, sizes and times.
+    Raises `OutputError` where another process is at the same work, or the place cannot be written.
     """
     manifest = real(manifest.parent) / manifest.name
 
@@ -194,16 +199,18 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def fingerprint(path: Path) -> str:
     """Return what changes when the content of a file or folder does.
 
-    SHA-256 of a file's bytes; for a folder, of the names, sizes and modification times below it. `absent` for
-    neither.
+    SHA-256 of a file's bytes; for a folder, of the names and bytes of the files below it, and where these are many
+    (tiles), of their names, sizes and modification times. `absent` for neither.
     """
     try:
         is_file, is_dir = path.is_file(), path.is_dir()
     except (OSError, ValueError):  # a name that no file system takes
         return "absent"
     if is_file:
-        return sha256_file(path)
+        return content_hash(path)
     if is_dir:
+        if (few := folder_hash(path, _FEW)) is not None:
+            return few
         digest = hashlib.sha256()
         for entry in sorted(p for p in path.rglob("*") if p.is_file()):
             status = entry.stat()

@@ -172,7 +172,9 @@ class Profile:
         with atomic_path(map_) as temporary:
             temporary.write_text(wide.to_json(na="null", drop_id=True), encoding="utf-8")
         blocks = {indicator: prediction.scores.as_dict() for indicator, prediction in self.predictions.items()}
-        write_json(scores, {"format": FORMAT, "indicators": blocks, "left_out": dict(self.left_out)})
+        # A run of one indicator says its name outside too, where the first format had it.
+        only = {"indicator": next(iter(blocks))} if len(blocks) == 1 else {}
+        write_json(scores, {"format": FORMAT, **only, "indicators": blocks, "left_out": dict(self.left_out)})
         styled = [write_geopackage(out / "predictions.gpkg", wide, coloured)]
         if wide.geometry.notna().any():
             styled.append(write_style(out / "predictions.qml", wide, coloured[0]))
@@ -218,7 +220,9 @@ def read_scores(content: object, where: str) -> dict[str, Scores]:
         blocks = content["indicators"] if "indicators" in content else {content["indicator"]: content}
         if not blocks:
             raise ValueError("it holds no indicator")
-        return {str(name): Scores.of(block) for name, block in blocks.items()}
+        return {str(name): Scores.of(block, f"{where}, {name}") for name, block in blocks.items()}
+    except InputError as error:
+        raise InputError(f"{error}; run `chorograph predict` again") from error
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise InputError(

@@ -66,7 +66,7 @@ def train_on_top(
         ledger.count("parameters trained", trained)
         data = read_pairs(config, begun.preprocessing, ledger, around.progress)
         source = Batches(data.pairs, config.batch_size, config.seed, around.world, data.held, data.draw)
-        state = around.train(begun.objective, source, config, config.lr or begun.lr, pairs_digest(data))
+        state = around.train(begun.objective, source, config, config.lr or begun.lr, pairs_digest(data, config))
         ledger.facts["last epoch"] = state.history[-1]
         said = Written(begun, config, data, ledger, state.history)
         files = write_folder(config.out, said) if around.world.first else []

@@ -144,7 +144,7 @@ def _pretrain(place: Area | Path, config: PretrainConfig, ledger: Ledger, around
     lr = peak_rate(config.lr, trained_before)
     run = Run(config, loaded, ledger, data, lr, started)
     around = replace(around, on_epoch=run.keep)
-    state = around.train(objective, source, config, lr, pairs_digest(data))
+    state = around.train(objective, source, config, lr, pairs_digest(data, config))
     history = state.history
     for reason, number in sorted(state.dropped.items()):
         ledger.drop(f"image {reason}", number)

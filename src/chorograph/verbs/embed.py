@@ -41,7 +41,16 @@ def inputs(settings: Settings) -> list[Path]:
 
     folders = [Path(part.removesuffix(BF16)) for part in settings.model.split("+")]
     tables = ("images",) if settings.of == "images" else ("images", "captions")
-    return [settings.area / f"{name}.parquet" for name in tables] + [path for path in folders if path.is_dir()]
+    files = [settings.area / f"{name}.parquet" for name in tables]
+    return [*files, *_unhashed(settings.area), *(path for path in folders if path.is_dir())]
+
+
+def _unhashed(area: Path) -> list[Path]:
+    """Return the folder of images where the table does not say by hashes what they hold."""
+    from chorograph.area.folder import Area
+
+    images = Area.open(area).images
+    return [area / "images"] if (images["uri"].notna() & images["sha256"].isna()).any() else []
 
 
 def run(settings: Settings, progress: Progress) -> Outcome:

@@ -88,8 +88,13 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         if settings.save is not None:
             ledger.outputs.append(profile.save(settings.save))
 
-    asked = {**plain(settings), "area": str(area.path.resolve()), "out": str(out.resolve())}
+    asked = {**plain(settings), **_one(settings), "area": str(area.path.resolve()), "out": str(out.resolve())}
     return run_stage("predict", manifest=out / "manifest.json", config=asked, inputs=inputs(settings), work=work)
+
+
+def _one(settings: Settings) -> dict[str, str]:
+    """Return the indicator where there is one: a manifest names it as text, as it always did."""
+    return {"indicator": settings.indicator[0]} if len(settings.indicator) == 1 else {}
 
 
 VERB = Verb(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from glob import glob
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from chorograph.curation.run.plan import Columns
 from chorograph.ground.errors import InputError
+from chorograph.ground.hashes import content_hash
 from chorograph.ground.settings import placed
 
 #: The types that a column may have.
@@ -51,7 +53,7 @@ class Partition:
     number: int
     source: str
     pieces: tuple[Piece, ...]
-    identity: str  # changes when a file does
+    identity: str  # changes when the content of a file does
     columns: tuple[str, ...]  # the columns that are there, by our names
 
     @property
@@ -68,6 +70,7 @@ def find_partitions(inputs: Sequence[str], columns: Columns, partition_rows: int
     """
     partitions: list[Partition] = []
     seen: set[Path] = set()
+    copies: Counter[str] = Counter()
     for text in inputs:
         source, path = _named(text)
         pieces: list[Piece] = []
@@ -84,14 +87,15 @@ def find_partitions(inputs: Sequence[str], columns: Columns, partition_rows: int
                     f"{file} has other columns than the files before it in {path}; give it as an --in of its own"
                 )
             there = held
-            status = file.stat()
+            content = content_hash(file)
+            copies[content] += 1  # a copy of a file is another part of the input
             types = tuple(str(_plain_type(schema.field(getattr(columns, ours)).type)) for ours in held)
             for piece in (replace(cut, types=types) for cut in _cut(file, metadata, columns.caption, partition_rows)):
                 if pieces and sum(p.rows for p in pieces) + piece.rows > partition_rows:
                     partitions.append(_partition(len(partitions), source, pieces, described, there))
                     pieces, described = [], []
                 pieces.append(piece)
-                described.append(f"{file.resolve()}:{status.st_size}:{status.st_mtime_ns}:{piece.groups}")
+                described.append(f"{content}:{copies[content]}:{piece.groups}")
         if pieces:
             partitions.append(_partition(len(partitions), source, pieces, described, there))
     if not partitions:

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from chorograph.curation.rows import SCHEMA, Context, Drop, Row, RowStep
+from chorograph.curation.run.apart import apply_apart, suspects, under_way
 from chorograph.curation.run.engine import daft
 from chorograph.curation.run.partitions import Partition, Piece
 from chorograph.curation.run.plan import Columns
@@ -104,11 +105,12 @@ def judge_rows(batch: pa.Array, steps: Sequence[RowStep], context: Context) -> p
     rows: list[dict[str, Any]] = [{**empty, **row} for row in batch.to_pylist()]
     left = rows
     with _ONE_BATCH:
+        suspected = suspects(Path(context.packs))
         for step in steps:
             if not left:
                 break
             staying = []
-            for row, drop in zip(left, apply_guarded(step, left, context), strict=True):
+            for row, drop in zip(left, _apply(step, left, context, suspected), strict=True):
                 if drop is None:
                     staying.append(row)
                 else:
@@ -117,6 +119,18 @@ def judge_rows(batch: pa.Array, steps: Sequence[RowStep], context: Context) -> p
     for row in rows:
         row.pop("image", None)
     return pa.array(rows, type=pa.struct(list(SCHEMA)))
+
+
+def _apply(step: RowStep, rows: Sequence[Row], context: Context, suspected: set[int]) -> list[Drop | None]:
+    """Apply a step; rows that were under way when a process died are judged apart from the others."""
+    with under_way(Path(context.packs), rows):
+        apart = [row["key"] in suspected for row in rows]
+        if not any(apart):
+            return apply_guarded(step, rows, context)
+        died = iter(apply_apart(step, [row for row, alone in zip(rows, apart, strict=True) if alone], context))
+        others = [row for row, alone in zip(rows, apart, strict=True) if not alone]
+        lived = iter(apply_guarded(step, others, context) if others else ())
+        return [next(died) if alone else next(lived) for alone in apart]
 
 
 def apply_guarded(step: RowStep, rows: Sequence[Row], context: Context) -> list[Drop | None]:

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from chorograph.curation.rows import SCHEMA, Context, ReducingStep, TableStep
+from chorograph.curation.run.apart import forget
 from chorograph.curation.run.engine import mendable
 from chorograph.curation.run.funnel import Funnel
 from chorograph.curation.run.partitions import Partition
@@ -177,6 +178,7 @@ def _run_partition(
             queries = [next_query(str(last.folder / "rows"), last.decided, phase.row_steps, context, batch_rows)]
         for number, query in enumerate(queries):
             _run_query(query, temporary / f"query-{number}", partition)
+        forget(Path(context.packs))
         _gather(temporary, rows)
         if last is None:
             _settle_repeated(temporary)

@@ -7,7 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chorograph.ground.schema import OneOf, check
 from chorograph.metrics.regression import METRICS, Estimate
+
+_ESTIMATE = [(float, type(None))]
+_ESTIMATES = {str: (_ESTIMATE, type(None))}
+_ROW = {
+    "name": str, "kind": OneOf(("model", "baseline", "attainable")), "meaning?": str, "n?": int, "fitted": _ESTIMATES,
+    "own": _ESTIMATES, "coverage?": _ESTIMATE, "mean_width?": float, "decision?": _ESTIMATES, "cost_curve?": [[float]],
+}  # fmt: skip
+#: What a block of scores.json holds; what only newer versions write may be missing.
+_BLOCK = {
+    "indicator": str, "unit?": str, "fitted_unit?": str, "scale?": str, "log?": bool, "plus?": float, "title?": str, "kind?": str,
+    "per?": str, "level": float, "interval?": str, "probe?": str, "embeddings?": str, "neediest?": str, "leaky": bool,
+    "leaks?": [{"what": str, "regions?": int, "leak?": bool}], "split": {str: object},
+    "repeats?": [(float, type(None))], "counts": {str: int}, "dropped?": {str: int}, "unlabelled?": {str: object},
+    "rows": [_ROW], "warnings": [str],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,13 +74,13 @@ class Row:
             name=str(content["name"]),
             kind=str(content["kind"]),
             meaning=str(content.get("meaning") or ""),
-            n=None if content["n"] is None else int(content["n"]),
+            n=content.get("n"),
             fitted={metric: _estimate(content["fitted"].get(metric)) for metric in METRICS},
             own={metric: _estimate(content["own"].get(metric)) for metric in METRICS},
             coverage=_estimate(content.get("coverage")),
             mean_width=_finite(content.get("mean_width")),
-            decision={name: _estimate(triple) for name, triple in content.get("decision", {}).items()},
-            cost_curve=tuple((float(served), float(found)) for served, found in content.get("cost_curve", ())),
+            decision={name: _estimate(triple) for name, triple in (content.get("decision") or {}).items()},
+            cost_curve=tuple((float(served), float(found)) for served, found in content.get("cost_curve") or ()),
         )
 
 
@@ -151,34 +167,36 @@ class Scores:
         }
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> Scores:
+    def of(cls, content: Mapping[str, Any], where: str = "scores") -> Scores:
         """Read what `as_dict` wrote, by an earlier version too.
 
-        `KeyError`, `TypeError` or `ValueError` for anything else, and where there is no row of a model.
+        `InputError` naming `where` and the place in it, `KeyError`, `TypeError` or `ValueError` for anything else, and
+        where there is no row of a model.
         """
+        check(content, _BLOCK, where)
         scores = cls(
             indicator=str(content["indicator"]),
-            unit=str(content["unit"] or ""),
-            fitted_unit=str(content["fitted_unit"] or ""),
-            scale=str(content.get("scale") or ("log" if content["log"] else "linear")),
-            per=content["per"],
+            unit=str(content.get("unit") or ""),
+            fitted_unit=str(content.get("fitted_unit") or ""),
+            scale=str(content.get("scale") or ("log" if content.get("log") else "linear")),
+            per=content.get("per"),
             level=float(content["level"]),
-            interval=str(content.get("interval", "cross")),
-            probe=str(content.get("probe", "")),
+            interval=str(content.get("interval") or "cross"),
+            probe=str(content.get("probe") or ""),
             embeddings=content.get("embeddings"),
-            neediest=str(content.get("neediest", "low")),
+            neediest=str(content.get("neediest") or "low"),
             leaky=bool(content["leaky"]),
             split=dict(content["split"]),
             counts=dict(content["counts"]),
-            dropped=dict(content.get("dropped", {})),
+            dropped=dict(content.get("dropped") or {}),
             rows=tuple(Row.of(row) for row in content["rows"]),
             warnings=tuple(str(warning) for warning in content["warnings"]),
-            leaks=tuple(dict(leak) for leak in content.get("leaks", ())),
-            repeats=tuple(_finite(value) for value in content.get("repeats", ())),
+            leaks=tuple(dict(leak) for leak in content.get("leaks") or ()),
+            repeats=tuple(_finite(value) for value in content.get("repeats") or ()),
             unlabelled=dict(content.get("unlabelled") or {}),
-            title=str(content.get("title", "")),
+            title=str(content.get("title") or ""),
             kind=str(content.get("kind") or ""),
-            plus=float(content.get("plus", 0.0)),
+            plus=float(content.get("plus") or 0.0),
         )
         if not any(row.kind == "model" for row in scores.rows):
             raise ValueError("there is no row of kind 'model'")

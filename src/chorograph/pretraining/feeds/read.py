@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from chorograph.area.folder import Area, Source
-from chorograph.ground.stage import Ledger, Progress
+from chorograph.ground.stage import Ledger, Progress, fingerprint
 from chorograph.models.preprocessing import Preprocessing
 from chorograph.pretraining.config import PretrainConfig, is_shards
 from chorograph.pretraining.feeds.corpus import Corpus, is_made_up, join, parse_place
@@ -112,9 +112,11 @@ def pair_inputs(config: PretrainConfig) -> list[Path]:
     return inputs
 
 
-def pairs_digest(data: Data) -> str:
-    """Return what changes when the images or their order do, or the captions, where these are in memory."""
+def pairs_digest(data: Data, config: PretrainConfig) -> str:
+    """Return what changes when the images, their order or their captions do, or the content of any file of theirs."""
     digest = hashlib.sha256()
+    for path in pair_inputs(config):
+        digest.update(f"{fingerprint(path)}\n".encode())
     for part in (data.pairs, data.held):
         for image_id in part.image_ids:
             digest.update(f"{image_id}\n".encode())
