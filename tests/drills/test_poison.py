@@ -6,10 +6,14 @@ all. Every door either takes a file or says what is wrong in it; anything else, 
 
 from __future__ import annotations
 
+import faulthandler
+import io
 import json
 import os
+import resource
 import shutil
 import signal
+import tarfile
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,28 +33,61 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import KINDS, contents, damaged, put, tables, write_json, write_table
+from PIL import Image
+from safetensors.numpy import save_file
 
+from chorograph.acquisition.own.imagery.tiles import list_tiles
+from chorograph.acquisition.own.indicators import read_indicators
+from chorograph.acquisition.own.own_settings import ImagerySettings, IndicatorSettings, Reading, RegionSettings
+from chorograph.acquisition.own.regions import read_regions
 from chorograph.area.check import check_area
+from chorograph.area.contents import indicators_of
+from chorograph.area.descriptions import FILE as DESCRIPTIONS
+from chorograph.area.descriptions import read_descriptions
 from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
+from chorograph.area.images import read_rgb
 from chorograph.area.local_files import features_source, offline
+from chorograph.area.raster_files import open_raster
 from chorograph.curation.run.plan import read_plan
 from chorograph.curation.steps.detector import Detector, read_detector, write_detector
+from chorograph.evaluation.examples.layouts import read_captioned
+from chorograph.evaluation.suites.captions import read_captions
+from chorograph.graph.reading import read_facts
 from chorograph.ground.errors import AreaError, ChorographError
+from chorograph.ground.files import read_json
 from chorograph.ground.settings import configure
-from chorograph.ground.stage import read_manifest, run_stage, silent
+from chorograph.ground.stage import Ledger, read_manifest, run_stage, silent
+from chorograph.models.adapters.methods import Adapter, add_adapter, load_adapter, save_adapter
 from chorograph.models.checkpoint import load_checkpoint, save_checkpoint
 from chorograph.models.coca.tokenizer import WordTokenizer
 from chorograph.models.coca.towers import build
+from chorograph.models.encoders.kept import restore_part
 from chorograph.models.encoders.open_clip import ImageTextModel
+from chorograph.models.encoders.rcf import RandomConvolutions
+from chorograph.models.encoders.registry import load_encoder
+from chorograph.models.graph.aligned import ALIGNED_FORMAT, VectorTower, load_aligned
 from chorograph.models.preprocessing import Preprocessing
 from chorograph.recipe.run import read_recipe
-from chorograph.reporting.run import read_run
+from chorograph.reporting.run import read_run, read_runs
+from chorograph.serving.catalogue.layers import area_of_run
+from chorograph.shards.pairs import open_pairs
+from chorograph.verbs import report
 from chorograph.verbs.table import get_verb
 
 #: All inputs of a whole run, and the seconds after which a door hangs.
 _ALL = int(os.environ.get("CHOROGRAPH_DRILLS", "0"))
 _HANGS_S = 120
+#: More than what is taken up already no door may take.
+_MORE_BYTES = 3 * 1024**3
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "predict": {"area": "city", "indicator": ["income"], "out": "run", "folds": 5, "level": 0.9, "probe": "ridge"},
+    "pretrain": {"area": "city", "out": "model", "objective": "clip", "epochs": 3, "lr": 0.001, "also": ["more=2"]},
+    "embed": {"area": "city", "model": "colour+rcf:64", "seed": 1},
+    "curate": {"recipe": "r.yaml", "in": ["web=a.parquet"], "out": "out", "partition_rows": 10},
+    "area build": {"tiles": "tiles", "regions": "r.geojson", "unit": ["a=USD"], "out": "city", "scale": "0:1"},
+    "area synthetic": {"out": "city", "regions": 24, "tiles_per_region": 1},
+}
 _TABLES = ("regions", "images", "captions", "indicators", "poi_counts", "triples", "entities")
 _CURATE = """\
 title: Drill
@@ -101,6 +138,33 @@ def _feature(folder: Path) -> None:
             raise ChorographError(str(error)) from error  # as the readers of own files do
 
 
+def _settings(content: Any) -> None:
+    """Configure each verb with what a recipe would hold for it."""
+    if not isinstance(content, dict):
+        raise ChorographError("settings are a table")
+    for name, values in content.items():
+        if not isinstance(values, dict):
+            raise ChorographError("settings are a table")
+        configure(get_verb(name).settings, values)
+
+
+def _own_table(folder: Path) -> None:
+    regions = Area.open(folder / "area").regions
+    read_indicators(folder / "own.csv", IndicatorSettings(), Reading(), "region_id", regions, "own", Ledger())
+
+
+def _own_tiles(folder: Path) -> None:
+    asked = ImagerySettings(tiles_table=folder / "tiles.csv")
+    list_tiles(folder / "tiles", asked, Reading(), "region_id", None, Ledger())
+
+
+def _raster(folder: Path) -> None:
+    with open_raster(folder / "tiles/0.tif") as raster:
+        raster.read()
+
+
+#: The formats of images that are mutated.
+_KINDS = ("jpg", "png", "tif", "webp", "gif", "bmp", "jp2")
 _DOORS = (
     Door("area", "area/area.toml", lambda f: Area.open(f / "area")),
     *(Door(name, f"area/{name}.parquet", lambda f, n=name: Area.open(f / "area").read(n)) for name in _TABLES),  # type: ignore[misc]
@@ -120,6 +184,35 @@ _DOORS = (
     Door("detector", "detector/detector.json", lambda f: read_detector(f / "detector")),
     Door("detector numbers", "detector/detector.npz", lambda f: read_detector(f / "detector")),
     Door("features", "a.geojson", _feature),
+    Door("descriptions", f"area/{DESCRIPTIONS}", lambda f: read_descriptions(Area.open(f / "area"))),
+    Door("contents", "area/indicators.parquet", lambda f: indicators_of(Area.open(f / "area"))),
+    Door("sizes", "area/images.parquet", lambda f: Area.open(f / "area").sizes()),
+    Door("all scores", "run/scores.json", lambda f: read_runs(f / "run")),
+    Door(
+        "report manifest",
+        "run/manifest.json",
+        lambda f: (report.inputs(report.Settings(run=f / "run")), area_of_run(f / "run")),
+    ),
+    Door("settings", "settings.json", lambda f: _settings(read_json(f / "settings.json"))),
+    Door(
+        "what an encoder learnt",
+        "rcf.safetensors",
+        lambda f: restore_part(RandomConvolutions(8), f / "rcf.safetensors"),
+    ),
+    Door("adapter", "adapter/adapter.json", lambda f: load_adapter(_tiny().model, f / "adapter")),
+    Door("adapter weights", "adapter/adapter.safetensors", lambda f: load_adapter(_tiny().model, f / "adapter")),
+    Door("aligned tower", "aligned/config.json", lambda f: load_aligned(f / "aligned")),
+    Door("own table", "own.csv", _own_table),
+    Door(
+        "own regions", "own.geojson", lambda f: read_regions(f / "own.geojson", RegionSettings(), Reading(), Ledger())
+    ),
+    Door("own tiles", "tiles.csv", _own_tiles),
+    Door("triples of text", "triples.tsv", lambda f: read_facts(f / "triples.tsv")),
+    Door("caption table", "pairs/captions.csv", lambda f: read_captioned(f / "pairs/captions.csv", Ledger())),
+    Door("captions to judge", "captions.json", lambda f: read_captions(f / "captions.json")),
+    Door("shard", "s.tar", lambda f: open_pairs([f / "s.tar"], lambda *reason: None)),
+    *(Door(f"image {kind}", f"tiles/0.{kind}", lambda f, k=kind: read_rgb(f / f"tiles/0.{k}")) for kind in _KINDS),  # type: ignore[misc]
+    Door("raster", "tiles/0.tif", _raster),
 )
 
 
@@ -153,7 +246,55 @@ def _good() -> Path:
     write_detector(folder / "detector", Detector("colour", "f", numbers, numbers, numbers, 0.5), {})
     feature = {"type": "Feature", "properties": {"a": 1}, "geometry": {"type": "Point", "coordinates": [1.0, 2.0]}}
     write_json(folder / "a.geojson", {"type": "FeatureCollection", "features": [feature, feature]})
+    _more(folder, area)
     return folder
+
+
+def _more(folder: Path, area: Area) -> None:
+    """Add what the doors beside those of areas and runs read."""
+    (folder / "area" / DESCRIPTIONS).write_text(
+        f'["{area.indicators["indicator"].iloc[0]}"]\ntitle = "a"\nscale = "log"\n'
+    )
+    write_json(folder / "settings.json", _SETTINGS)
+    encoder = RandomConvolutions(8)
+    patches = [np.random.default_rng(seed).integers(0, 255, (64, 64, 3), np.uint8) for seed in range(3)]
+    encoder.fit(patches, seed=0)
+    save_file(dict(encoder.state()), folder / "rcf.safetensors")
+    tiny, adapter = _tiny(), Adapter("lora", ("image",), 2)
+    add_adapter(tiny.model, adapter)
+    save_adapter(folder / "adapter", tiny.model, adapter, base="tiny")
+    (folder / "aligned").mkdir()
+    tower = VectorTower(4, 8)
+    save_file(
+        {name: tensor.numpy() for name, tensor in tower.state_dict().items()}, folder / "aligned/model.safetensors"
+    )
+    write_json(
+        folder / "aligned/config.json", {"format": ALIGNED_FORMAT, "tower": "vectors:colour", "size": 64, "width": 8}
+    )
+    ids = area.regions["region_id"].tolist()
+    (folder / "own.csv").write_text(
+        "region_id,income,year\n" + "".join(f"{name},{10 + row},2020\n" for row, name in enumerate(ids))
+    )
+    corners = [[0, 0], [1, 0], [1, 1], [0, 0]]
+    shape = {"type": "Polygon", "coordinates": [corners]}
+    features = [{"type": "Feature", "properties": {"region_id": name}, "geometry": shape} for name in ("a", "b")]
+    write_json(folder / "own.geojson", {"type": "FeatureCollection", "features": features})
+    (folder / "tiles").mkdir()
+    for kind in _KINDS:
+        Image.fromarray(patches[0]).save(folder / f"tiles/0.{kind}", format="JPEG2000" if kind == "jp2" else None)
+    (folder / "tiles.csv").write_text("tile,lon,lat,captured\n0.jpg,1.5,2.5,2020-01-02\n0.png,1.6,2.5,2020-01-02\n")
+    (folder / "triples.tsv").write_text("a\tnear\tb\nb\tnear\tc\n")
+    (folder / "pairs").mkdir()
+    for number in range(2):
+        Image.fromarray(patches[number]).save(folder / f"pairs/{number}.jpg")
+    (folder / "pairs/captions.csv").write_text('filename,title\n0.jpg,a road\n1.jpg,a "green" field\n')
+    write_json(folder / "captions.json", [{"image": "0.jpg", "captions": ["a road", "a field"]}])
+    data = (folder / "tiles/0.jpg").read_bytes()
+    with tarfile.open(folder / "s.tar", "w") as shard:
+        for name, content in (("0.jpg", data), ("0.txt", b"a road"), ("1.jpg", data), ("1.json", b'{"caption": "a"}')):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            shard.addfile(member, io.BytesIO(content))
 
 
 def _run(name: str, values: dict[str, Any]) -> None:
@@ -162,13 +303,16 @@ def _run(name: str, values: dict[str, Any]) -> None:
 
 
 def _model(folder: Path) -> None:
+    save_checkpoint(folder, _tiny(), facts={"seed": 0}, card="", history=[])
+
+
+def _tiny() -> ImageTextModel:
     tokenizer = WordTokenizer(("a", "b"), 16)
     text = {"context_length": 16, "vocab_size": tokenizer.vocab_size, "width": 16, "heads": 2, "layers": 1}
     vision = {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16}
     config = {"embed_dim": 8, "vision_cfg": vision, "text_cfg": text}
     preprocessing = Preprocessing((32, 32), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    loaded = ImageTextModel("tiny", config, build(config, 0), preprocessing, tokenizer)
-    save_checkpoint(folder, loaded, facts={"seed": 0}, card="", history=[])
+    return ImageTextModel("tiny", config, build(config, 0), preprocessing, tokenizer)
 
 
 @contextmanager
@@ -177,11 +321,17 @@ def _in_time() -> Iterator[None]:
         raise AssertionError(f"a door did not answer in {_HANGS_S} s")
 
     before = signal.signal(signal.SIGALRM, late)
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + _MORE_BYTES, limits[1]))
+    faulthandler.dump_traceback_later(2 * _HANGS_S, exit=True)  # a hang inside of a library hears no alarm
     signal.alarm(_HANGS_S)
     try:
         yield
     finally:
         signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
+        resource.setrlimit(resource.RLIMIT_AS, limits)
         signal.signal(signal.SIGALRM, before)
 
 
@@ -292,6 +442,31 @@ def test_a_hub_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
             write_json(path, changed)
             with pytest.raises(ChorographError, match=r"config\.json.* hub"):
                 load_checkpoint(_good() / "model")
+    assert asked == []
+
+
+def test_a_model_that_a_file_names_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An adapter says which model it stands on: that is loaded where it is, and never fetched."""
+    asked: list[str] = []
+
+    def never(*args: Any, local_files_only: bool = False, **rest: Any) -> str:
+        asked.extend([] if local_files_only else ["hub"])
+        raise FileNotFoundError("not on this machine")
+
+    monkeypatch.setattr("open_clip.pretrained.hf_hub_download", never)
+    monkeypatch.setattr("open_clip.download_pretrained", lambda *a, **k: asked.append("download"))
+    model = "open_clip:ViT-B-32/laion2b_s34b_b79k"
+    for folder, file, kind, key, named in (
+        ("adapter", "adapter.json", "adapter", "base", model),
+        ("aligned", "config.json", "knowcl", "tower", f"vectors:{model}"),
+    ):
+        path = _good() / folder / file
+        with _restored(path):
+            write_json(path, {**json.loads(path.read_text()), key: named})
+            with pytest.raises(
+                ChorographError, match=f"{file} names open_clip:ViT-B-32/laion2b_s34b_b79k.*not on this"
+            ):
+                load_encoder(f"{kind}:{_good() / folder}")
     assert asked == []
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from chorograph.ground.errors import AreaError, InputError, UnknownNameError
-from chorograph.ground.files import atomic_path
+from chorograph.ground.files import atomic_path, read_text
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
@@ -50,10 +50,7 @@ def read_descriptions(area: Area) -> dict[str, Description]:
     if not path.is_file():
         return {}
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise AreaError(f"{path} is not readable TOML: {error}") from error
-    try:
+        content = _toml(path)
         return {name: _checked(name, said) for name, said in content.items()}
     except InputError as error:
         raise AreaError(f"{path}: {error}") from error
@@ -102,11 +99,15 @@ def parse_descriptions(words: Iterable[str]) -> dict[str, Description]:
 
 
 def _read_file(path: Path) -> dict[str, Description]:
+    return {name: _checked(f"{path}: {name}", said) for name, said in _toml(path).items()}
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file; `InputError` naming it where it is none."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as descriptions of indicators: {error}") from error
-    return {name: _checked(f"{path}: {name}", said) for name, said in content.items()}
+        return tomllib.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}, descriptions of indicators, is not readable TOML: {error}") from error
 
 
 def _checked(where: str, said: Any) -> Description:

@@ -34,7 +34,7 @@ from chorograph.area.tables import (
 )
 from chorograph.ground.errors import AreaError, ChorographError, InputError
 from chorograph.ground.file_sorts import sort_of
-from chorograph.ground.files import atomic_path, check_regular, read_text, slug, within
+from chorograph.ground.files import atomic_path, check_regular, check_row_count, read_text, slug, within
 from chorograph.ground.schema import check, check_depth
 
 if TYPE_CHECKING:
@@ -266,6 +266,7 @@ def read_features_table(path: Path, table: str) -> gpd.GeoDataFrame:
     """Read a table of features in EPSG:4326; `AreaError` naming the file, column and row where it is not that table."""
     with _at_door(path, table):
         check_regular(path)
+        check_row_count(path, pq.read_metadata(path).num_rows)
         found = gpd.read_parquet(path)
         if found.geometry.name != "geometry":
             raise AreaError(f"{table}: column 'geometry' is missing; it has {', '.join(map(str, found.columns[:12]))}")
@@ -292,6 +293,7 @@ def _columns_of(path: Path, names: list[str] | None) -> pa.Table:
     """Return those columns of a Parquet file that it has, without what other libraries wrote about them."""
     check_regular(path)
     with pq.ParquetFile(path) as file:
+        check_row_count(path, file.metadata.num_rows)
         held = file.schema_arrow.names
         return file.read([name for name in held if names is None or name in names]).replace_schema_metadata(None)
 

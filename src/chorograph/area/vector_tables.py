@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from chorograph.area.tables import row_list
 from chorograph.ground.errors import AreaError, InputError
-from chorograph.ground.files import atomic_path
+from chorograph.ground.files import atomic_path, check_row_count
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def read_vector_table(path: Path, columns: tuple[str, ...], made_by: str, what: 
         raise InputError(f"{path} does not exist; run `{made_by}` first (this area has: {held})")
     try:
         with pq.ParquetFile(path) as file:
+            check_row_count(path, file.metadata.num_rows)
             table = file.read([name for name in file.schema_arrow.names if name in (*columns, "embedding", "model")])
             metadata = file.schema_arrow.metadata or {}
         flat: Any = table.column("embedding").combine_chunks()

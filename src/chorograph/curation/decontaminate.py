@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chorograph.area.draft import AreaDraft
-from chorograph.area.folder import MARK, Area
+from chorograph.area.folder import MARK, Area, read_split
 from chorograph.area.images import hashes_of_reduced
 from chorograph.area.tables import TABLES
 from chorograph.curation.pictures import read_pictures
@@ -133,7 +133,7 @@ def write_without(area: Area, removed: pd.DataFrame, out: Path) -> int:
                     frame = frame[~frame["image_id"].isin(gone)]
                 draft.write(table, frame)
         for split in sorted((area.path / "splits").glob("*.parquet")):
-            frame = pd.read_parquet(split)
+            frame = read_split(split)
             draft.write_split(split.stem, frame[~frame["image_id"].isin(gone)] if "image_id" in frame else frame)
         with atomic_path(draft.folder / "removed.parquet") as temporary:
             removed.to_parquet(temporary, index=False)

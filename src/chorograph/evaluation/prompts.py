@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.files import read_text
 
 _NOUNS = ("a remote sensing image", "an aerial image", "a satellite image")
 _BEFORE = (
@@ -47,7 +48,7 @@ def load_prompts(name: str) -> tuple[str, ...]:
     path = Path(name)
     if not path.is_file():
         raise UnknownNameError.of("prompt set or file", name, PROMPTS)
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in read_text(path).splitlines()]
     for number, line in enumerate(lines, start=1):
         if line and line.count("{}") != 1:
             raise InputError(f"{path}, line {number}: a template holds {{}} once, not {line!r}")

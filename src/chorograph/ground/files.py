@@ -18,6 +18,10 @@ from chorograph.ground.schema import check, check_depth
 
 #: Settings, manifests and results are smaller than this, in bytes; a file of zeros that claims gigabytes is none.
 MAX_TEXT = 256 * 1024**2
+#: A table of text that is read whole is smaller, in bytes.
+MAX_TABLE = 1024**3
+#: A table that is read whole has fewer rows.
+MAX_ROWS = 100_000_000
 
 
 def write_json(target: Path, content: object) -> None:
@@ -62,6 +66,12 @@ def check_regular(path: Path, most: int | None = None) -> None:
         raise InputError(f"{path} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'a pipe or device'}, not a file")
     if most is not None and status.st_size > most:
         raise InputError(f"{path} holds {status.st_size:,} bytes, and such a file has {most:,} at most")
+
+
+def check_row_count(path: Path, rows: int) -> None:
+    """Raise `InputError` where a table says that it holds more rows than any of ours: few bytes can say a billion."""
+    if rows > MAX_ROWS:
+        raise InputError(f"{path} says that it holds {rows:,} rows, and such a table has {MAX_ROWS:,} at most")
 
 
 def read_json(path: Path, schema: Any = object, most: int = MAX_TEXT) -> Any:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from chorograph.area.folder import CRS, Area
 from chorograph.ground.errors import AreaError, InputError, UnknownNameError
-from chorograph.ground.files import check_regular, naming_damage, read_json
+from chorograph.ground.files import check_regular, check_row_count, naming_damage, read_json
 from chorograph.ground.stage import read_manifest
 from chorograph.prediction.judging.scores import Scores
 from chorograph.prediction.profile import read_scores
@@ -136,6 +136,7 @@ def _read_parquet(path: Path) -> gpd.GeoDataFrame:
     check_regular(path)
     with naming_damage(path, "predictions", _AGAIN):
         with pq.ParquetFile(path) as file:
+            check_row_count(path, file.metadata.num_rows)
             if b"geo" in (file.schema_arrow.metadata or {}):
                 geographic: gpd.GeoDataFrame = gpd.read_parquet(path)
                 return geographic.set_geometry("geometry")

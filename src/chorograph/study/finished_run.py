@@ -15,7 +15,7 @@ from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
 from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import ImageError, InputError, UnknownNameError
-from chorograph.ground.files import read_json
+from chorograph.ground.files import check_regular, naming_damage, read_json
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import Ledger, Progress
 from chorograph.models.encoders.kept import load_kept_encoder
@@ -145,7 +145,11 @@ def question_of(run: Path, indicator: str, settings: PredictionSettings) -> Ques
 
 def predictions_of(run: Path, indicator: str) -> gpd.GeoDataFrame:
     """Return the predictions of one indicator in a run folder, in the order of the regions."""
-    frame = gpd.read_parquet(run / "predictions.parquet")
+    path = run / "predictions.parquet"
+    check_regular(path)
+    with naming_damage(path, "predictions", "run `chorograph predict` again"):
+        frame = gpd.read_parquet(path)
+        frame = frame.assign(region_id=frame["region_id"], predicted=frame["predicted"].astype(float))
     held: gpd.GeoDataFrame = frame[frame["indicator"] == indicator].reset_index(drop=True)
     if held.empty:
         raise UnknownNameError.of(f"indicator of {run}", indicator, frame["indicator"].unique())

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from chorograph.ground.files import read_json
 from chorograph.ground.settings import plain, setting
-from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.ground.stage import Ledger, Outcome, Progress, read_manifest, run_stage
 from chorograph.verbs.verb import Verb
 
 
@@ -21,7 +20,7 @@ class Settings:
 
 def inputs(settings: Settings) -> list[Path]:
     """Return the files of the run, its explanation, and what the page takes from the area."""
-    area = Path(read_json(settings.run / "manifest.json").get("config", {}).get("area", ""))
+    area = Path(read_manifest(settings.run / "manifest.json")["config"].get("area", ""))
     own = [settings.run / name for name in ("predictions.parquet", "scores.json", "manifest.json")]
     own.append(settings.run / "explanation")
     # Sample tiles, title and licences are the area's.

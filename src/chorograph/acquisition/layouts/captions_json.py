@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from chorograph.ground.errors import InputError
+from chorograph.ground.files import MAX_TABLE, check_regular
 
 
 def read_pairs(path: Path) -> list[tuple[str, str]]:
@@ -19,10 +21,14 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
     A list for each image, one list for all (as released) and a plain list of records are all read. Raises
     `InputError` naming the file and the record that is not {"caption": text, "image": text}.
     """
+    check_regular(path, MAX_TABLE)
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read(MAX_TABLE + 1)
+        if len(data) > MAX_TABLE:
+            raise InputError(f"{path} unpacks to more than {MAX_TABLE:,} bytes")
         content = json.loads(data.decode("utf-8"))
-    except (OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not readable JSON: {error}") from error
     pairs = []
     for number, record in enumerate(_flat(content), start=1):

@@ -26,7 +26,7 @@ from chorograph.area.vector_tables import VectorTable
 from chorograph.graph.reading import as_text, read_facts
 from chorograph.graph.schema import RELATIONS
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import read_json
+from chorograph.ground.files import read_json, within
 from chorograph.ground.stage import Ledger, Progress, silent
 
 _SOURCE = Source("KnowCL", licence="unstated", attribution="Liu et al. 2023; imagery by its own providers")
@@ -150,7 +150,7 @@ def _images(
         for name in names:
             match = _STREET.fullmatch(Path(str(name)).stem)
             image_id = f"{region}/{Path(str(name)).stem}"
-            file = folders[region] / str(name) if region in folders else source / str(name)
+            file = within(folders.get(region, source), str(name))
             uri, digest = hold(draft, image_id, file, ledger, skip_bad=skip_bad, where=str(listed))
             place = {"lon": float(match["lon"]), "lat": float(match["lat"])} if match else {"lon": None, "lat": None}
             row = {"image_id": image_id, "region_id": region, "view": "street", "uri": uri, "sha256": digest}

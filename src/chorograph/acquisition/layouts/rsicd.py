@@ -15,7 +15,7 @@ from chorograph.acquisition.layouts.captions_json import caption_table
 from chorograph.area.draft import AreaDraft
 from chorograph.area.folder import Source
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import read_json
+from chorograph.ground.files import read_json, within
 from chorograph.ground.stage import Ledger, Progress, silent
 
 _SOURCE = Source("RSICD", licence="unstated", attribution="Lu et al. 2017; imagery by Google Earth")
@@ -57,7 +57,7 @@ def import_rsicd(
     with AreaDraft(out, out.name, origin.name, [origin]) as draft:
         rows = []
         for done, record in enumerate(records, start=1):
-            file = folder / Path(record.image).name
+            file = within(folder, Path(record.image).name)
             uri, sha256 = hold(
                 draft, Path(record.image).stem, file if file.exists() else None, ledger, skip_bad=skip_bad
             )

@@ -14,6 +14,7 @@ from chorograph.acquisition.own.own_settings import Reading
 from chorograph.acquisition.own.reading.tables import read_table
 from chorograph.acquisition.own.reading.text import decoded
 from chorograph.ground.errors import InputError
+from chorograph.ground.files import MAX_TABLE, check_regular
 from chorograph.ground.stage import Ledger
 
 _FILE = ("filepath", "file_name", "filename", "file", "image", "image_id", "img", "path", "tile", "image_path")
@@ -94,13 +95,14 @@ def _listed(path: Path, reading: Reading) -> list[Said]:
 
 
 def _of_json_lines(path: Path) -> Iterator[Said]:
+    check_regular(path, MAX_TABLE)
     text, _ = decoded(path, path.read_bytes(), None)
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: line {number} is not JSON: {error}") from error
         if not isinstance(record, dict):
             raise InputError(f"{path}: line {number} is not an object with a file name and a caption")

@@ -38,6 +38,7 @@ from chorograph.ground.stage import Progress, fingerprint, silent
 #: Changes when partitions that an older version wrote must not be taken up.
 _VERSION = 1
 _COUNTS = "counts.json"
+_COUNTED = {"read": {str: int}, "dropped": [[(str, int)]], "rows?": int}
 _DECIDED = pa.schema(
     [
         ("key", pa.uint64()),
@@ -121,7 +122,7 @@ def run_plan(
                 fresh += partition.rows
                 context = Context(str(packs.resolve()), load_encoder)
                 _run_partition(plan, phase, partition, last, folder, context, batch_rows)
-            counts = read_json(folder / _COUNTS)
+            counts = read_json(folder / _COUNTS, _COUNTED)
             funnel.add(counts["read"], [tuple(drop) for drop in counts["dropped"]])
             done.append(Done(partition, folder, identity, _DECIDED.empty_table()))
             rows += partition.rows

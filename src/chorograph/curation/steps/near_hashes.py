@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from chorograph.curation.steps.bands import meetings, share_of
 from chorograph.ground.arrays import Hashes, Indices
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import atomic_path, read_json, write_json
+from chorograph.ground.files import atomic_path, naming_damage, read_json, within, write_json
 
 #: Hashes that are sorted at once; more are gone through in shares, a share of the keys at a time.
 AT_ONCE = 16_000_000
@@ -68,6 +68,9 @@ def near_pairs(hashes: Hashes, distance: int, new: NDArray[np.bool_] | None = No
     return np.unique(together, axis=0) if len(together) else together
 
 
+_INDEX = {"distance": int, "generation": int, "hashes": str, "pairs": str}
+
+
 @dataclass(frozen=True)
 class HashIndex:
     """Distinct hashes seen so far and all near pairs among them, in a folder; adding in steps equals adding at once."""
@@ -80,7 +83,7 @@ class HashIndex:
         described = self.folder / "index.json"
         if not described.is_file():
             return np.empty(0, np.uint64), np.empty((0, 2), np.uint64)
-        content = read_json(described)
+        content = read_json(described, _INDEX)
         if content["distance"] != self.distance:
             raise InputError(
                 f"{self.folder} holds pairs within {content['distance']} bits, not {self.distance}; remove it"
@@ -104,7 +107,7 @@ class HashIndex:
         pairs = np.concatenate([old_pairs, pairs])
         pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
         # Both files are written under new names; the index that names them is replaced last.
-        generation = read_json(self.folder / "index.json")["generation"] + 1 if len(old) else 1
+        generation = read_json(self.folder / "index.json", _INDEX)["generation"] + 1 if len(old) else 1
         names = {"hashes": f"hashes-{generation}.npy", "pairs": f"pairs-{generation}.npy"}
         for name, array in (("hashes", merged), ("pairs", pairs)):
             with atomic_path(self.folder / names[name]) as temporary:
@@ -115,7 +118,9 @@ class HashIndex:
         return len(fresh)
 
     def _load(self, name: str) -> NDArray[np.uint64]:
-        loaded: NDArray[np.uint64] = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
+        path = within(self.folder, name)
+        with naming_damage(path, "near pairs", "remove its folder, and they are made anew"):
+            loaded: NDArray[np.uint64] = np.load(path, mmap_mode="r", allow_pickle=False)
         return loaded
 
     def _stale(self, names: dict[str, str]) -> Iterator[Path]:

@@ -15,7 +15,7 @@ from chorograph.acquisition.own.image_folder import find_images
 from chorograph.area.folder import Area
 from chorograph.ground.csv_rows import read_csv_rows
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import read_json
+from chorograph.ground.files import MAX_TABLE, check_regular, read_json
 from chorograph.ground.image_formats import find_image_files, is_litter
 from chorograph.ground.stage import Ledger
 
@@ -192,6 +192,7 @@ _Row = tuple[str, str, Sequence[str], str | None, str | None]
 
 def _csv_rows(path: Path) -> Iterable[_Row]:
     """Yield (where, image, [caption], None, role) of each row of a table."""
+    check_regular(path, MAX_TABLE)
     data = path.read_bytes()
     try:
         text = data.decode("utf-8-sig")

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from chorograph.area.folder import Area
 from chorograph.area.images import perceptual_hash, read_encoded, read_rgb
 from chorograph.ground.errors import ImageError, InputError
-from chorograph.ground.files import read_json
 from chorograph.ground.image_formats import SUFFIXES
-from chorograph.ground.stage import Ledger, Progress, silent
+from chorograph.ground.stage import Ledger, Progress, read_manifest, silent
 from chorograph.models.encoders.registry import images_seen
 
 #: Of 64 bits; among the 4.5 million pairs of 3,000 RSICD images, one true near-copy is this close and nothing else.
@@ -127,7 +126,7 @@ def _files(path: Path) -> list[Path]:
 def _trained_on(checkpoint: Path, digests: set[str]) -> list[Path]:
     """Return the files of a checkpoint's training images; none where its area is not at hand."""
     manifest = checkpoint / "manifest.json"
-    area = Path(read_json(manifest)["config"].get("area", "")) if manifest.is_file() else Path()
+    area = Path(read_manifest(manifest)["config"].get("area", "")) if manifest.is_file() else Path()
     if not (area / "area.toml").is_file():
         return []
     opened = Area.open(area)

@@ -8,7 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 from chorograph.area.folder import Area
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import atomic_path
+from chorograph.ground.files import atomic_path, check_regular, naming_damage
 from chorograph.models.encoders.protocols import FittedEncoder, ImageEncoder
 from chorograph.models.encoders.registry import load_encoder, parts_of
 
@@ -25,10 +25,17 @@ def restore_kept(encoder: ImageEncoder, area: Area, view: str = "satellite") -> 
         if isinstance(part, FittedEncoder):
             path = _kept_at(area, part.name, view)
             if path.is_file():
-                part.restore(load_file(path))
+                restore_part(part, path)
             else:
                 unfitted.append(part)
     return unfitted
+
+
+def restore_part(part: FittedEncoder, path: Path) -> None:
+    """Give a part of an encoder what it learnt of an area; `InputError` naming the file where it is damaged."""
+    check_regular(path)
+    with naming_damage(path, "what an encoder learnt of an area", "remove it and run `chorograph embed` again"):
+        part.restore(load_file(path))
 
 
 def keep(part: FittedEncoder, area: Area, view: str = "satellite") -> None:

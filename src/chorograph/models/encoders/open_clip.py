@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +29,9 @@ from chorograph.models.weights import apply_weights, read_weights, weights_diges
 _BATCH = 64
 #: Embeddings of a text tower that says nothing else.
 _BPE = 49408
+
+#: The file that names the model being loaded, where it is a file and no user.
+_named_by: ContextVar[Path | None] = ContextVar("named_by", default=None)
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,45 @@ def check_vocabulary(config: Mapping[str, Any], tokenizer: Tokenizer, where: str
             )
 
 
+@contextmanager
+def named_by(file: Path) -> Iterator[None]:
+    """Let a model that `file` names, and no user, be loaded only where nothing has to be fetched for it."""
+    token = _named_by.set(file)
+    try:
+        yield
+    finally:
+        _named_by.reset(token)
+
+
+def _published_weights(published: Mapping[str, Any], argument: str) -> Path:
+    if _named_by.get() is None:
+        return Path(open_clip.download_pretrained(dict(published)))
+    held = _held_weights(published)
+    if held is None:
+        raise _not_fetched(argument)
+    return held
+
+
+def _held_weights(published: Mapping[str, Any]) -> Path | None:
+    """Return the file of published weights that an earlier download left on this machine; None where there is none."""
+    from open_clip import pretrained
+
+    repository, _, name = str(published.get("hf_hub", "")).rpartition("/")
+    names = [name] if name else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+    for one in dict.fromkeys([f"{Path(names[0]).stem}.safetensors", *names]) if repository else ():
+        with suppress(Exception):  # whatever the hub's client says of what it has not
+            return Path(pretrained.hf_hub_download(repository, one, local_files_only=True))
+    path = Path.home() / ".cache" / "clip" / Path(str(published.get("url", ""))).name
+    return path if path.is_file() else None
+
+
+def _not_fetched(argument: str) -> InputError:
+    return InputError(
+        f"{_named_by.get()} names open_clip:{argument}, which is not on this machine, and is not fetched at a file's "
+        f"word; if you trust it, fetch it by its name once: chorograph embed AREA --model open_clip:{argument}"
+    )
+
+
 def load_open_clip(argument: str, device: str = "cpu", *, seed: int = 0) -> ImageTextModel:
     """Load `NAME`, `NAME/TAG` or `NAME/path/to/weights`; only a TAG that is named is ever downloaded.
 
@@ -113,7 +157,7 @@ def load_open_clip(argument: str, device: str = "cpu", *, seed: int = 0) -> Imag
     if tag:
         published = open_clip.get_pretrained_cfg(name, tag)
         if published:
-            overrides, weights = published, Path(open_clip.download_pretrained(published))
+            overrides, weights = published, _published_weights(published, argument)
             # The activation that the weights were trained with; another one costs points and says nothing.
             config["quick_gelu"] = bool(published.get("quick_gelu", False))
         elif Path(tag).is_file():

@@ -160,18 +160,22 @@ def _efficientnet(argument: str, device: str) -> ImageEncoder:
 
 
 def _knowcl(argument: str, device: str, kind: str = "knowcl") -> ImageEncoder:
+    from chorograph.models.encoders.open_clip import named_by
     from chorograph.models.graph.aligned import base_encoder_of, load_aligned
 
     folder = Path(argument)
     base = base_encoder_of(folder)
-    return load_aligned(folder, None if base is None else load_encoder(base, device), kind)
+    with named_by(folder / "config.json"):
+        return load_aligned(folder, None if base is None else load_encoder(base, device), kind)
 
 
 def _adapter(argument: str, device: str) -> ImageEncoder:
     from chorograph.models.adapters.methods import base_of, load_adapter
+    from chorograph.models.encoders.open_clip import named_by
 
     folder = Path(argument)
-    encoder: Any = load_image_text_encoder(base_of(folder), device)
+    with named_by(folder / "adapter.json"):
+        encoder: Any = load_image_text_encoder(base_of(folder), device)
     load_adapter(encoder.loaded.model, folder)
     encoder.loaded.model.to(device).requires_grad_(False)
     adapted: ImageEncoder = replace(encoder, name=f"adapter:{argument}")

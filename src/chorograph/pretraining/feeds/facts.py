@@ -14,6 +14,7 @@ from chorograph.graph.facts import Graph
 from chorograph.graph.neighbours import Neighbours
 from chorograph.ground.arrays import Indices
 from chorograph.ground.errors import InputError
+from chorograph.ground.files import check_regular, naming_damage
 from chorograph.models.graph.alignment import GraphTower
 from chorograph.models.graph.compgcn import Edges, as_edges, directed
 
@@ -72,7 +73,9 @@ def entity_vectors(area: Area, name: str, graph: Graph) -> Tensor:
     path = area.embeddings_path(name).with_suffix(".safetensors")
     if not path.is_file():
         raise InputError(f"{path} does not exist; run `chorograph graph embed {area.path} --name {name}` first")
-    vectors = load_file(path)["entities"]
+    check_regular(path)
+    with naming_damage(path, "vectors of a graph", "run `chorograph graph embed` again"):
+        vectors = load_file(path)["entities"]
     if len(vectors) != graph.number_of_entities:
         raise InputError(f"{path} has {len(vectors)} entities, the graph {graph.number_of_entities}; embed it again")
     return vectors

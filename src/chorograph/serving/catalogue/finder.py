@@ -16,6 +16,7 @@ from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
 from chorograph.ground.arrays import Pixels
 from chorograph.ground.errors import ChorographError, InputError
+from chorograph.ground.files import naming_damage
 from chorograph.models.encoders.kept import load_kept_encoder
 from chorograph.models.encoders.protocols import ImageEncoder
 from chorograph.searching.regions import Hit, ImageSearch, TextSearch
@@ -89,11 +90,12 @@ class Finder:
         """The models that the area has image vectors of: those that may have a text tower first."""
         models = []
         for path in sorted((self._served.area.path / "embeddings").glob("*.parquet")):
-            held = pq.read_schema(path).names
-            if "image_id" in held and "model" in held:
-                model = str(pq.read_table(path, columns=["model"]).column("model")[0])
-                if not model.startswith(("text:", "street:")):
-                    models.append(model)
+            with naming_damage(path, "vectors", "run `chorograph embed` again"):
+                held = pq.read_schema(path).names
+                of_images = "image_id" in held and "model" in held
+                model = str(pq.read_table(path, columns=["model"]).column("model")[0]) if of_images else ""
+            if of_images and not model.startswith(("text:", "street:")):
+                models.append(model)
         if self._asked is not None:
             if self._asked not in models:
                 raise InputError(

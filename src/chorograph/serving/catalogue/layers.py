@@ -17,6 +17,7 @@ from chorograph.area.folder import Area
 from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import AreaError, InputError, UnknownNameError
 from chorograph.ground.files import read_json, slug
+from chorograph.ground.stage import read_manifest
 
 Measure = Literal["observed", "predicted", "width", "residual"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
@@ -134,7 +135,7 @@ def find_runs(area: Path) -> list[Path]:
 
 def area_of_run(run: Path) -> Path:
     """Return the area that a run folder is about, as its manifest says; `InputError` where it is not there."""
-    named = read_json(run / "manifest.json").get("config", {}).get("area")
+    named = read_manifest(run / "manifest.json")["config"].get("area")
     for candidate in (Path(named), run / named, run.parent / Path(named).name) if named else ():
         if (candidate / "area.toml").is_file():
             return candidate
@@ -216,9 +217,9 @@ def _predicted(
 
 def _scores_of(content: Mapping[str, Any], indicator: str) -> Mapping[str, Any]:
     """Return the scores of one indicator, out of a file of one or of many."""
-    if content.get("indicator") == indicator:
-        return content
     many = content.get("indicators")
+    if many is None and content.get("indicator") == indicator:
+        return content
     if isinstance(many, Mapping) and isinstance(many.get(indicator), Mapping):
         return dict(many[indicator])
     if isinstance(many, list):

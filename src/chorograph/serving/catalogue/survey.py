@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from chorograph.ground.files import check_regular, naming_damage
 from chorograph.serving.catalogue.cards import named, quantity_of
 from chorograph.serving.catalogue.layers import Layer, Predicted
 from chorograph.serving.catalogue.served import ServedArea
@@ -25,7 +26,9 @@ def _suggested(served: ServedArea, run: Predicted, most: int) -> list[dict[str, 
     path = None if run.folder is None else run.folder / "suggested.csv"
     if path is None or not path.is_file():
         return []
-    frame = pd.read_csv(path, dtype={"region_id": str})
+    check_regular(path)
+    with naming_damage(path, "suggestions", "run `chorograph predict --suggest` again"):
+        frame = pd.read_csv(path, dtype={"region_id": str})
     if not {"region_id", "variance_gone"} <= set(frame.columns):
         return []
     rows = served.index.get_indexer(pd.Index(frame["region_id"]))

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from chorograph.acquisition.own.own_settings import OwnFiles
-from chorograph.ground.files import read_json
 from chorograph.ground.settings import plain, setting
-from chorograph.ground.stage import Ledger, Outcome, Progress, make_folder, run_stage
+from chorograph.ground.stage import Ledger, Outcome, Progress, make_folder, read_manifest, run_stage
 from chorograph.verbs.verb import Verb
 
 
@@ -58,8 +57,8 @@ def _built_before(out: Path) -> dict[str, Any] | None:
     manifest = out / "manifest.json"
     if not manifest.is_file() or not (out / "area.toml").is_file():
         return None
-    before = read_json(manifest)
-    return before if isinstance(before, dict) and before.get("stage") == "area build" else None
+    before = read_manifest(manifest)
+    return before if before.get("stage") == "area build" else None
 
 
 def _rebuild(settings: Settings, before: dict[str, Any], progress: Progress) -> Outcome:

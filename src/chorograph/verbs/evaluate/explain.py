@@ -8,7 +8,7 @@ from pathlib import Path
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import read_json, slug
 from chorograph.ground.settings import plain, setting
-from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.ground.stage import Ledger, Outcome, Progress, read_manifest, run_stage
 from chorograph.study.settings import ExplainSettings
 from chorograph.verbs.verb import Verb
 
@@ -31,9 +31,8 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     from chorograph.prediction.profile import read_scores
 
     folder = settings.run
-    described = read_json(folder / "manifest.json")
-    asked_before = described.get("config", {}) if isinstance(described, dict) else {}
-    if "area" not in asked_before or "embeddings" not in asked_before:
+    asked_before = read_manifest(folder / "manifest.json")["config"]
+    if "area" not in asked_before or not isinstance(asked_before.get("embeddings"), str):
         raise InputError(f"{folder / 'manifest.json'} is not the manifest of a run of `chorograph predict`")
     if asked_before["embeddings"] == "none":
         raise InputError(f"{folder} was predicted without imagery: there is nothing to look into")

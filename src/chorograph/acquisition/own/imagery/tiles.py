@@ -163,8 +163,15 @@ def _files(folder: Path, tiles: pd.Series[Any], pictures: dict[str, Path]) -> li
             raise InputError(
                 f"tile {tile!r} may be {several[0]} or {several[1]}; list it by its full path below {folder}"
             )
-        files.append(several[0] if several else folder / Path(plain).name)
+        files.append(several[0] if several else _not_held(folder / Path(plain).name, tile))
     return files
+
+
+def _not_held(path: Path, tile: str) -> Path:
+    """Return where a listed tile that is not held would lie; a link that leads out of the folder is not followed."""
+    if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
+        raise InputError(f"tile {tile!r} is the link {path}, which leads out of its folder; put the file there")
+    return path
 
 
 def _below(plain: str, pictures: dict[str, Path]) -> list[Path]:

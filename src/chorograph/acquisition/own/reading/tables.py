@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from chorograph.acquisition.own.own_settings import Reading
 from chorograph.acquisition.own.reading.text import read_records
 from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.files import check_row_count
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -127,6 +128,7 @@ def _read_parquet(path: Path) -> OwnTable:
 
     try:
         with pq.ParquetFile(path) as file:
+            check_row_count(path, file.metadata.num_rows)
             if b"geo" in (file.schema_arrow.metadata or {}):
                 return _read_features(path, None)
             frame = file.read().to_pandas()

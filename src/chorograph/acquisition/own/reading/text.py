@@ -16,6 +16,8 @@ from chorograph.ground.errors import InputError
 
 #: Larger tables of text are refused before they are read; Parquet has no such bound.
 MOST_BYTES = 2 * 1024**3
+#: A table of more columns is not read: Census tables have hundreds, vectors of models a thousand.
+MOST_COLUMNS = 5_000
 #: What may part cells, the likeliest first; Excel writes `;` where the comma is the decimal sign.
 SEPARATORS = (",", ";", "\t", "|")
 _MARKS = (
@@ -165,8 +167,17 @@ def _records(path: Path, text: str, separator: str, skipped: int) -> Iterator[tu
         except csv.Error as error:
             raise InputError(f"{path}: line {begins}: {_reason(error)}") from error
         line, begins = begins, reader.line_num + 1 + skipped
+        _check_width(path, cells)
         if any(cell.strip() for cell in cells):
             yield line, cells
+
+
+def _check_width(path: Path, cells: list[str]) -> None:
+    if len(cells) > MOST_COLUMNS:
+        raise InputError(
+            f"{path} has {len(cells):,} columns, and a table has {MOST_COLUMNS:,} at most; give those that are wanted, "
+            "or one row a value (long)"
+        )
 
 
 def _reason(error: csv.Error) -> str:
