@@ -95,6 +95,17 @@ def kc_area(box: Box, data: Path, base: Path) -> Path:
     return to
 
 
+def begun(box: Box, data: Path, base: Path) -> Path:
+    """Return an area of King County's subset that holds its regions alone."""
+    to = base / "begun"
+    if not (base / "begun.done").exists():
+        shutil.rmtree(to, ignore_errors=True)
+        tracts = king_county(data, base / "kc") / "tracts.geojson"
+        must(box, ["area", "new", str(to), "--regions", str(tracts), "--region-id", "geoid"], base)
+        (base / "begun.done").touch()
+    return to
+
+
 def checkpoint(box: Box, base: Path) -> Path:
     """Return a small CoCa that was trained on the city."""
     to = base / "coca"

@@ -77,6 +77,7 @@ def drills(box: Box, data: Path, base: Path) -> dict[str, Callable[[], Drill]]:
     import inputs as i
 
     city = lambda: i.city(box, base)  # noqa: E731
+    kc = lambda: i.king_county(data, base / "kc")  # noqa: E731
     ckpt = lambda: str(i.checkpoint(box, base))  # noqa: E731
     cpu = ["--device", "cpu"]
 
@@ -89,6 +90,7 @@ def drills(box: Box, data: Path, base: Path) -> dict[str, Callable[[], Drill]]:
         )  # fmt: skip
 
     def recipe(s: Path) -> list[str]:
+        city()  # names its indicators
         (s / "mini.yaml").write_text(
             "title: Mini\nstages:\n  - area synthetic: {out: '{out}/city', regions: 30, tiles_per_region: 1}\n"
             "  - embed: {area: '{out}/city', model: colour}\n"
@@ -119,6 +121,17 @@ def drills(box: Box, data: Path, base: Path) -> dict[str, Callable[[], Drill]]:
         "localize": lambda: Drill("localize", lambda s: ["localize", str(i.scene(data, base / "scene.png")), "houses beside a road", "--model", ckpt(), "--steps", "256", "--out", str(s / "out")]),
         "curate": lambda: Drill("curate", lambda s: ["curate", str(s / "recipe.yaml"), "--in", str(s / "pairs.parquet"), "--out", str(s / "out"), "--partition-rows", "15", "--batch-rows", "16"], server=i.web(data, base / "web"), ignore="^out/work/", resumes=True),
         "recipe": lambda: Drill("recipe", recipe, {}, resumes=True),
+        "new": lambda: Drill("new", lambda s: ["area", "new", str(s / "out"), "--regions", str(kc() / "tracts.geojson"), "--region-id", "geoid"]),
+        "add-imagery": lambda: Drill("add-imagery", lambda s: ["area", "add", "imagery", str(s / "area"), "--from", str(kc() / "tiles"), "--tiles-table", str(kc() / "tiles.csv"), "--region-id", "geoid"], {"area": i.begun(box, data, base)}),
+        "add-indicators": lambda: Drill("add-indicators", lambda s: ["area", "add", "indicators", str(s / "area"), "--from", str(kc() / "indicators.csv"), "--region-id", "geoid"], {"area": i.begun(box, data, base)}),
+        "add-places": lambda: Drill("add-places", lambda s: ["area", "add", "places", str(s / "area"), "--from", str(kc() / "poi_counts.csv"), "--region-id", "geoid"], {"area": i.begun(box, data, base)}),
+        "add-graph": lambda: Drill("add-graph", lambda s: ["area", "add", "graph", str(s / "area"), "--from", str(kc() / "triples.tsv")], {"area": i.begun(box, data, base)}),
+        "describe": lambda: Drill("describe", lambda s: ["area", "describe", str(s / "area"), f"{i.indicator(base)}=title:A title,need:low"], {"area": city()}),
+        "embed-captions": in_area("embed-captions", ["embed", "--of", "captions", "--model", "lsa:8"], ("area/embeddings/text*",)),
+        "predict-all": lambda: Drill("predict-all", lambda s: ["predict", str(city()), "--embeddings", "colour", "--probe", "ridge", "--folds", "3", "--block-m", "1000", "--out", str(s / "out")]),
+        "pretrain-siglip": lambda: Drill("pretrain-siglip", lambda s: ["pretrain", str(city()), "--out", str(s / "out"), "--objective", "siglip", "--model", "clip-small", "--epochs", "2", "--batch-size", "16", "--checkpoint-every", "2", *cpu], resumes=True),
+        "pretrain-tucker": lambda: Drill("pretrain-tucker", lambda s: ["pretrain", str(s / "area"), "--objective", "tucker", "--epochs", "2", "--dim", "16", "--checkpoint-every", "2", *cpu], {"area": i.kc_area(box, data, base)}, resumes=True),
+        "publish": lambda: Drill("publish", lambda s: ["publish", str(s / "area"), str(s / "out"), "--pictures", "1"], {"area": city()}),
     }  # fmt: skip
 
 

@@ -73,6 +73,9 @@ def verbs(box: Box, data: Path, base: Path) -> dict[str, Callable[[], Verb]]:
         "retrieval": lambda: Verb("retrieval", lambda s, o: ["evaluate", "retrieval", "--model", ckpt(), "--data", str(city()), "--out", str(o)], {}),
         "captions": lambda: Verb("captions", lambda s, o: ["evaluate", "captions", "--model", ckpt(), "--data", str(city()), "--out", str(o), "--max-length", "8"], {}),
         "localize": lambda: Verb("localize", lambda s, o: ["localize", str(i.scene(data, base / "scene.png")), "houses", "--model", ckpt(), "--steps", "256", "--out", str(o)], {}),
+        "new": lambda: Verb("new", lambda s, o: ["area", "new", str(o), "--regions", str(i.king_county(data, base / "kc") / "tracts.geojson"), "--region-id", "geoid"], {}),
+        "add-indicators": lambda: Verb("add-indicators", lambda s, o: ["area", "add", "indicators", str(s / "area"), "--from", str(i.king_county(data, base / "kc") / "indicators.csv"), "--region-id", "geoid"], {"area": i.begun(box, data, base)}, inside=True),
+        "publish": lambda: Verb("publish", lambda s, o: ["publish", str(s / "area"), str(o), "--pictures", "1"], {"area": city()}),
         "curate": lambda: Verb("curate", lambda s, o: ["curate", str(_local_recipe(base)), "--in", str(_local_pairs(data, base)), "--out", str(o), "--partition-rows", "15"], {}, ignore=("work/",)),
     }  # fmt: skip
 
@@ -459,7 +462,7 @@ def main() -> int:
     box, base = Box(exe, warm=not asked.cold), asked.work / "base"
     base.mkdir(parents=True, exist_ok=True)
     makers = verbs(box, asked.data, base)
-    inside = ("embed", "caption", "graph-embed")
+    inside = ("embed", "caption", "graph-embed", "add-indicators")
     names = [
         f"{drill}-{verb}"
         for verb in makers

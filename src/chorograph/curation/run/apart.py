@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from chorograph.curation.rows import Context, Drop, Row, RowStep
+from chorograph.curation.run.guard import apply_guarded
 
 #: How the reason of a row begins at which a process died.
 DIES = "the process dies at it"
@@ -106,8 +107,6 @@ def _ask(handed: bytes) -> tuple[int, bytes]:
 
 def _serve() -> None:
     """Be the child: read a step and rows, say that all is there, apply it, and answer."""
-    from chorograph.curation.run.queries import apply_guarded
-
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     step, rows, context = pickle.loads(sys.stdin.buffer.read())  # noqa: S301  # of our own parent, through a pipe

@@ -13,18 +13,16 @@ import pyarrow as pa
 from chorograph.curation.rows import SCHEMA, Context, Drop, Row, RowStep
 from chorograph.curation.run.apart import apply_apart, suspects, under_way
 from chorograph.curation.run.engine import daft
+from chorograph.curation.run.guard import apply_guarded
 from chorograph.curation.run.partitions import Partition, Piece
 from chorograph.curation.run.plan import Columns
 from chorograph.curation.steps.keywords import Keywords
-from chorograph.ground.errors import ChorographError
 
 #: The columns that a query reads of the input, beside `image`.
 _READ = ("caption", "url", "source", "licence", "lon", "lat", "captured")
 
 #: A text that begins with a day and goes on with a time.
 _DATED = r"^\d{4}-\d{2}-\d{2}[T ]"
-#: How the reason of a row begins that a step cannot take.
-_FAILED = "the step fails at it"
 #: In a process, one batch at a time: a step brings its own threads, and politeness to a host holds for all of them.
 _ONE_BATCH = threading.Lock()
 
@@ -131,33 +129,6 @@ def _apply(step: RowStep, rows: Sequence[Row], context: Context, suspected: set[
         others = [row for row, alone in zip(rows, apart, strict=True) if not alone]
         lived = iter(apply_guarded(step, others, context) if others else ())
         return [next(died) if alone else next(lived) for alone in apart]
-
-
-def apply_guarded(step: RowStep, rows: Sequence[Row], context: Context) -> list[Drop | None]:
-    """Apply a step; where it fails, row by row, so that a row at which it fails alone is dropped and not the run.
-
-    Raised is what the user can mend (an error of ours, a full disk), and what every row alone fails with too: then the
-    step is at fault.
-    """
-    try:
-        return step.apply(rows, context)
-    except (ChorographError, OSError):
-        raise
-    except Exception as error:
-        if len(rows) == 1:
-            raise
-        failed = error
-    drops: list[Drop | None] = []
-    for row in rows:
-        try:
-            drops += step.apply([row], context)
-        except (ChorographError, OSError):
-            raise
-        except Exception as error:
-            drops.append(Drop(f"{_FAILED} ({type(error).__name__})"))
-    if all(drop is not None and drop.reason.startswith(_FAILED) for drop in drops):
-        raise failed
-    return drops
 
 
 def first_query(
