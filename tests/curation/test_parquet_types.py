@@ -14,9 +14,10 @@ import pytest
 
 from chorograph.curation.rows import Context, Drop, Row
 from chorograph.curation.run.engine import engine
-from chorograph.curation.run.guard import apply_guarded, read_input
+from chorograph.curation.run.guard import apply_guarded
 from chorograph.curation.run.partitions import find_partitions
 from chorograph.curation.run.plan import Columns
+from chorograph.curation.run.queries import read_input
 from chorograph.ground.errors import InputError
 
 BASE = {"caption": ["a road", "a river"], "url": ["http://a.example/1", "http://a.example/2"]}
