@@ -64,3 +64,18 @@ def test_no_file_names_a_package_host_or_a_path_of_a_machine() -> None:
     )
     for name in ("pyproject.toml", "Makefile", "README.md", "requirements/all.txt", "requirements/demo.txt", ".ci/run"):
         assert not hosts.search((ROOT / name).read_text()), name
+
+
+def test_the_tests_that_hold_a_line_exist() -> None:
+    """The page of threats names a test for every line; each is a file or folder of tests, and a function in it."""
+    text = (ROOT / "docs/explanation/threats.md").read_text(encoding="utf-8")
+    heads = ("|---", "| line", "| kind")
+    lines = [line for line in text.splitlines() if line.startswith("|") and not line.startswith(heads)]
+    named = [re.findall(r"`(tests/[^`:]*)(?:::([a-z_0-9]+))?`", line.rsplit("|", 2)[1]) for line in lines]
+    assert len(lines) > 30
+    assert all(named), [line for line, found in zip(lines, named, strict=True) if not found]
+    for path, function in {each for found in named for each in found}:
+        place = ROOT / path
+        held = [place] if place.is_file() else sorted(place.rglob("test_*.py"))
+        assert held, path
+        assert not function or f"def {function}(" in place.read_text(encoding="utf-8"), f"{path}::{function}"

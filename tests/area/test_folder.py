@@ -5,12 +5,14 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from shapely.geometry import Polygon, box
 
 from chorograph.area.check import check_area
 from chorograph.area.draft import AreaDraft
-from chorograph.area.folder import Area, Source
+from chorograph.area.folder import Area, Source, read_parquet
 from chorograph.area.tables import TABLES, conform, empty
 from chorograph.ground.errors import AreaError, InputError, UnknownNameError
 
@@ -151,3 +153,12 @@ def test_a_crossed_polygon_is_named() -> None:
 def test_empty_tables_have_their_columns() -> None:
     for table in TABLES.values():
         assert empty(table).columns.tolist() == table.names
+
+
+def test_a_table_that_says_too_many_rows_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few bytes can say a billion rows: how many there are is asked first."""
+    path = tmp_path / "triples.parquet"
+    pq.write_table(pa.table({name: pa.array(["a"] * 1000) for name in ("head", "relation", "tail")}), path)
+    monkeypatch.setattr("chorograph.ground.files.MAX_ROWS", 999)
+    with pytest.raises(AreaError, match="says that it holds 1,000 rows, and such a table has 999 at most"):
+        read_parquet(path, "triples")

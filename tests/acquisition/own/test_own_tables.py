@@ -12,7 +12,7 @@ import pytest
 from chorograph.acquisition.own.own_settings import Reading
 from chorograph.acquisition.own.reading.numbers import numbers
 from chorograph.acquisition.own.reading.tables import read_table
-from chorograph.ground.errors import ChorographError
+from chorograph.ground.errors import ChorographError, InputError
 
 TEXT = "geoid,Stadt,x\n007,Zürich,1.5\n008,Genève,2\n"
 
@@ -143,3 +143,10 @@ def test_parquet_as_pandas_writes_it(tmp_path: Path) -> None:
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
     with pytest.raises(ChorographError, match=r"bad\.parquet cannot be read as Parquet"):
         read_table(tmp_path / "bad.parquet")
+
+
+def test_a_table_of_too_many_columns_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+    path.write_text(",".join(f"c{number}" for number in range(10_000)) + "\n" + "1," * 9_999 + "1\n")
+    with pytest.raises(InputError, match=r"wide\.csv has 10,000 columns"):
+        read_table(path)

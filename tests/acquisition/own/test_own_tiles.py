@@ -212,3 +212,16 @@ def test_a_tile_that_two_regions_share_is_nothing_odd(build: Build, files: OwnFi
     (files.tiles / "t1.jpg").write_bytes(picture(0))
     _, ledger = build()
     assert not any("one picture" in warning for warning in ledger.warnings)
+
+
+@pytest.mark.parametrize("name", ["out.jpg", "../secret.jpg", "/SECRET"])
+def test_a_link_out_of_the_folder_is_not_followed(build: Build, files: OwnFiles, tmp_path: Path, name: str) -> None:
+    """A table may list a link, or a path, that leads to a file of outside: it is never copied into the area."""
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes(picture(99))
+    (files.tiles / "out.jpg").symlink_to(secret)
+    rows = _rows(LON, [LAT] * 4)
+    _table(files.tiles_table, "tile,lon,lat", [*rows, f"{name.replace('/SECRET', str(secret))},{LON[0]},{LAT}"])
+    says = r"out\.jpg.*leads out of its folder" if name == "out.jpg" else r"tiles/secret\.jpg.*missing"
+    with pytest.raises(InputError, match=says):
+        build()
