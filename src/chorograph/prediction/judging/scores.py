@@ -18,9 +18,9 @@ _ROW = {
 }  # fmt: skip
 #: What a block of scores.json holds; what only newer versions write may be missing.
 _BLOCK = {
-    "indicator": str, "unit?": str, "fitted_unit?": str, "scale?": str, "log?": bool, "plus?": float, "title?": str, "kind?": str,
-    "per?": str, "level": float, "interval?": str, "probe?": str, "embeddings?": str, "neediest?": str, "leaky": bool,
-    "leaks?": [{"what": str, "regions?": int, "leak?": bool}], "split": {str: object},
+    "indicator": str, "unit?": str, "fitted_unit?": str, "scale?": str, "log?": bool, "plus?": float, "title?": str,
+    "kind?": str, "per?": str, "level": float, "interval?": str, "probe?": str, "embeddings?": str, "neediest?": str,
+    "leaky": bool, "leaks?": [{"what": str, "regions?": int, "leak?": bool}], "split": {str: object},
     "repeats?": [(float, type(None))], "counts": {str: int}, "dropped?": {str: int}, "unlabelled?": {str: object},
     "rows": [_ROW], "warnings": [str],
 }  # fmt: skip
