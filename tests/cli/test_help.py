@@ -85,7 +85,7 @@ def test_the_shell_completes_verbs() -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], env={**os.environ, **asked}, capture_output=True, text=True, check=False
     )
-    assert done.stdout.split() == ["caption"], done.stderr
+    assert done.stdout.split() == ["caption", "captions"], done.stderr
 
 
 def test_a_log_has_a_line_of_progress_every_ten_seconds(
