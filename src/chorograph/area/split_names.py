@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from chorograph.ground.registry import Registry
 
 if TYPE_CHECKING:
-    from chorograph.area.splits import Split
+    from chorograph.area.splits.folds import Split
 
 
 @dataclass(frozen=True)

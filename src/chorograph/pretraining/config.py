@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from chorograph.ground.settings import SEEDS, Range, above, at_least, between, setting
+from chorograph.ground.errors import SettingError
+from chorograph.ground.settings import SEEDS, Range, above, at_least, between, configure, setting
 from chorograph.models.graph.composition import COMPOSITION_NAMES
-from chorograph.pretraining.objectives.registry import OBJECTIVES
+from chorograph.pretraining.objectives.registry import OBJECTIVES, Trainer
 
 #: Decays of running means, and shares of a whole: one itself is none.
 _DECAY = _SHARE = Range(0, 1, high_open=True)
@@ -327,3 +330,28 @@ def is_shards(place: Path) -> bool:
 
     named = place.name.endswith((".tar", ".tar.gz", ".tgz"))
     return named or (place.is_dir() and any(place.glob("*.tar"))) or holds_pairs(place)
+
+
+def settings_of(config: PretrainConfig, trainer: Trainer) -> Any:
+    """Return an objective's own settings: those of `pretrain` that are not left as they are, and those of `--set`.
+
+    What is left as it is, the objective decides: KnowCL passes 60 times over its regions. Raises `UnknownNameError` for
+    a setting that it does not have.
+    """
+    if isinstance(config, trainer.settings):
+        if config.set_:
+            raise SettingError(f"--set is for views and those after it in `chorograph list objectives`: {config.set_}")
+        return config
+    own = {field.name for field in dataclasses.fields(trainer.settings)}
+    given: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        if field.name in own and value != default:
+            given[field.name] = value
+    for word in config.set_:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise SettingError(f"--set is NAME=VALUE, not {word!r}")
+        given[name] = {"true": True, "false": False}.get(text, text)
+    return configure(trainer.settings, given | dict(trainer.fixed), where=f"--set of {config.objective}")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from chorograph.ground.stage import Outcome, Progress
 from chorograph.pretraining.config import PretrainConfig as Settings
-from chorograph.pretraining.objectives.registry import OBJECTIVES, settings_of
+from chorograph.pretraining.config import settings_of
+from chorograph.pretraining.objectives.registry import OBJECTIVES
 from chorograph.verbs.training import train_stage
 from chorograph.verbs.verb import Verb
 

@@ -80,7 +80,8 @@ def _features(path: Path, asked: RegionSettings, reading: Reading, ledger: Ledge
         return read_features(
             path, layer=asked.layer, crs=asked.crs, encoding=reading.encoding, kinds=("Polygon",), notes=ledger.warnings
         )
-    return of_table(read_table(path, reading), asked.crs)
+    table = read_table(path, reading)
+    return of_table(table.path, table.frame, asked.crs)
 
 
 def _find(path: Path, column: str, columns: list[str]) -> str:

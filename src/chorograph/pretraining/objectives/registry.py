@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from chorograph.ground.errors import SettingError
 from chorograph.ground.registry import Registry
-from chorograph.ground.settings import configure
 from chorograph.ground.stage import Ledger, Progress
-
-if TYPE_CHECKING:
-    from chorograph.pretraining.config import PretrainConfig
 
 
 @dataclass(frozen=True)
@@ -48,28 +42,3 @@ for _name, _path, _summary, _paper in (
     ("compgcn", "graph_vectors:COMPGCN", "the graph's facts, by message passing", "Vashishth et al. 2020"),
 ):
     OBJECTIVES.add(_name, f"{_ROOM}.{_path}", _summary, paper=_paper)
-
-
-def settings_of(config: PretrainConfig, trainer: Trainer) -> Any:
-    """Return an objective's own settings: those of `pretrain` that are not left as they are, and those of `--set`.
-
-    What is left as it is, the objective decides: KnowCL passes 60 times over its regions. Raises `UnknownNameError` for
-    a setting that it does not have.
-    """
-    if isinstance(config, trainer.settings):
-        if config.set_:
-            raise SettingError(f"--set is for views and those after it in `chorograph list objectives`: {config.set_}")
-        return config
-    own = {field.name for field in dataclasses.fields(trainer.settings)}
-    given: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        default = field.default_factory() if callable(field.default_factory) else field.default
-        if field.name in own and value != default:
-            given[field.name] = value
-    for word in config.set_:
-        name, equals, text = word.partition("=")
-        if not equals:
-            raise SettingError(f"--set is NAME=VALUE, not {word!r}")
-        given[name] = {"true": True, "false": False}.get(text, text)
-    return configure(trainer.settings, given | dict(trainer.fixed), where=f"--set of {config.objective}")

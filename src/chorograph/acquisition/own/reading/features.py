@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -16,9 +16,6 @@ import shapely
 from chorograph.acquisition.coordinates.baidu import TO_WGS84, china_system
 from chorograph.area.local_files import offline, refuse_pointers
 from chorograph.ground.errors import InputError, UnknownNameError
-
-if TYPE_CHECKING:
-    from chorograph.acquisition.own.reading.tables import OwnTable
 
 _PARQUET = (".parquet", ".geoparquet", ".pq")
 #: Columns that hold geometries as text (WKT) in tables without any other.
@@ -47,9 +44,9 @@ def read_features(
     return _in_degrees(path, frame, crs)
 
 
-def of_table(table: OwnTable, crs: str | None) -> gpd.GeoDataFrame:
-    """Return a table of text as features, whose geometries stand in a column as WKT; degrees unless `crs` says."""
-    return _in_degrees(table.path, _of_text(table.path, table.frame), crs or "EPSG:4326")
+def of_table(path: Path, frame: pd.DataFrame, crs: str | None) -> gpd.GeoDataFrame:
+    """Return the table of text of `path` as features, with geometries in a column as WKT; degrees unless `crs` says."""
+    return _in_degrees(path, _of_text(path, frame), crs or "EPSG:4326")
 
 
 def _in_degrees(path: Path, frame: gpd.GeoDataFrame, crs: str | None) -> gpd.GeoDataFrame:
