@@ -108,7 +108,7 @@ def test_a_share_of_the_prompts_is_left_out(models: Path) -> None:
 
     def said(place: tuple[int, int] | None, **settings: Any) -> list[bool]:
         batch = Batch(place, rows, rows, 400, pixels, texts, [])
-        return _objective(models / "1.5", **settings)._draws(batch).said
+        return _objective(models / "1.5", **settings)._draws(batch).prompted
 
     share = np.mean(said((0, 0), prompt_dropout=0.1))
     assert 0.85 < share < 0.95

@@ -74,9 +74,9 @@ def _found(served: ServedArea, found: Found) -> dict[str, Any]:
 
 def _region(served: ServedArea, row: int, layers: list[Layer]) -> dict[str, Any]:
     kept = ("id", "unit", "observed", "predicted", "lower", "upper", "level", "supported")
-    told = [indicator(layer, layer.run(), row) for layer in layers]
+    values = [indicator(layer, layer.run(), row) for layer in layers]
     return {
         "region_id": str(served.index[row]),
         "name": str(served.names[row]),
-        "indicators": [{name: entry[name] for name in kept if name in entry} for entry in told],
+        "indicators": [{name: entry[name] for name in kept if name in entry} for entry in values],
     }

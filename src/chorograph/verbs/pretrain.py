@@ -27,7 +27,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         settings,
         settings.out / "manifest.json",
         trainer.inputs(own),
-        lambda *told: trainer.train(own, *told),
+        lambda *rest: trainer.train(own, *rest),
         progress,
     )
 

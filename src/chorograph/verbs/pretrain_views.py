@@ -23,7 +23,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
 
     manifest = settings.out / "manifest.json"
     return train_stage(
-        "pretrain-views", settings, manifest, inputs(settings), lambda *told: train_views(settings, *told), progress,
+        "pretrain-views", settings, manifest, inputs(settings), lambda *rest: train_views(settings, *rest), progress,
         objective="views",
     )  # fmt: skip
 

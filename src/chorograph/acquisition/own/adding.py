@@ -45,7 +45,7 @@ def add_imagery(
     asked: ImagerySettings,
     reading: Reading,
     id_column: str,
-    said: Provenance,
+    provenance: Provenance,
     ledger: Ledger,
     progress: Progress = silent,
     *,
@@ -53,8 +53,8 @@ def add_imagery(
 ) -> None:
     """Add a folder of satellite pictures; one that is there already, byte for byte, is left."""
     regions = area.regions if area.has_regions else None
-    rows = take_imagery(ImagesOf(area), folder, asked, reading, id_column, regions, said, ledger, progress)
-    _add_images(area, rows, said, ledger, replace=replace)
+    rows = take_imagery(ImagesOf(area), folder, asked, reading, id_column, regions, provenance, ledger, progress)
+    _add_images(area, rows, provenance, ledger, replace=replace)
 
 
 def add_street_views(
@@ -63,7 +63,7 @@ def add_street_views(
     asked: StreetSettings,
     reading: Reading,
     id_column: str,
-    said: Provenance,
+    provenance: Provenance,
     ledger: Ledger,
     progress: Progress = silent,
     *,
@@ -84,8 +84,10 @@ def add_street_views(
     if asked.most is not None:
         frame = no_more_than(frame, asked.most, ledger)
     kept = type(tiles)(frame.reset_index(drop=True), tiles.table)
-    rows = hold_tiles(ImagesOf(area), kept, asked, said.source, said.licence, ledger, progress).assign(view="street")
-    _add_images(area, rows, said, ledger, replace=replace)
+    rows = hold_tiles(ImagesOf(area), kept, asked, provenance.source, provenance.licence, ledger, progress).assign(
+        view="street"
+    )
+    _add_images(area, rows, provenance, ledger, replace=replace)
 
 
 def add_indicators(
@@ -94,17 +96,17 @@ def add_indicators(
     asked: IndicatorSettings,
     reading: Reading,
     id_column: str,
-    said: Provenance,
+    provenance: Provenance,
     ledger: Ledger,
     *,
     layer: str | None = None,
     replace: bool = False,
 ) -> None:
     """Add a table of indicators; with `replace` its values take the place of those of the same region and year."""
-    rows = read_indicators(file, asked, reading, id_column, _regions(area), said.source, ledger, layer=layer)
+    rows = read_indicators(file, asked, reading, id_column, _regions(area), provenance.source, ledger, layer=layer)
     check_units(asked, rows)
     add_rows(area, "indicators", rows, ledger, replace=replace)
-    add_source(area, Source(said.source, said.licence))
+    add_source(area, Source(provenance.source, provenance.licence))
 
 
 def add_places(
@@ -113,7 +115,7 @@ def add_places(
     asked: PointSettings,
     reading: Reading,
     id_column: str,
-    said: Provenance,
+    provenance: Provenance,
     ledger: Ledger,
     *,
     layer: str | None = None,
@@ -122,16 +124,16 @@ def add_places(
     """Add points of interest as counts a region and category."""
     rows = read_points(file, asked, reading, id_column, _regions(area), ledger, layer=layer)
     add_rows(area, "poi_counts", rows, ledger, replace=replace)
-    add_source(area, Source(said.source, said.licence))
+    add_source(area, Source(provenance.source, provenance.licence))
 
 
-def add_graph(area: Area, file: Path, said: Provenance, ledger: Ledger, *, replace: bool = False) -> None:
+def add_graph(area: Area, file: Path, provenance: Provenance, ledger: Ledger, *, replace: bool = False) -> None:
     """Add facts of a knowledge graph; entities are made from them."""
     known = set(area.regions["region_id"]) if area.has_regions else set()
     triples, entities = read_graph(file, known)
     add_rows(area, "entities", entities, ledger, replace=replace)
     add_rows(area, "triples", triples, ledger, replace=replace)
-    add_source(area, Source(said.source, said.licence))
+    add_source(area, Source(provenance.source, provenance.licence))
 
 
 def add_captions(
@@ -139,7 +141,7 @@ def add_captions(
     source: Path,
     asked: CaptionSettings,
     reading: Reading,
-    said: Provenance,
+    provenance: Provenance,
     ledger: Ledger,
     progress: Progress = silent,
     *,
@@ -149,8 +151,8 @@ def add_captions(
 
     A caption whose image is neither is an `InputError`, or with `skip_bad` counted.
     """
-    told, pictures = read_captions(source, reading, ledger)
-    found, lost = match_images(told, area.images["image_id"])
+    captions, pictures = read_captions(source, reading, ledger)
+    found, lost = match_images(captions, area.images["image_id"])
     new = {stem_of(name): path for name, path in pictures.items()}
     beside, nowhere = match_images(lost, new)
     if nowhere and not asked.skip_bad:
@@ -160,13 +162,18 @@ def add_captions(
         )
     ledger.drop("caption of an image that is not there", len(nowhere))
     if beside:
-        _add_images(area, _pictures(area, {i: new[i] for i, _ in beside}, said, asked, ledger, progress), said, ledger)
+        _add_images(
+            area,
+            _pictures(area, {i: new[i] for i, _ in beside}, provenance, asked, ledger, progress),
+            provenance,
+            ledger,
+        )
     pairs = [(image, one.caption) for image, one in [*found, *beside]]
     frame = pd.DataFrame(pairs, columns=["image_id", "caption"]).drop_duplicates()
     frame["rank"] = frame.groupby("image_id").cumcount()
     frame["caption_id"] = frame["image_id"] + "#" + frame["rank"].astype(str)
     add_rows(area, "captions", frame.assign(origin=asked.origin), ledger, replace=replace)
-    add_source(area, Source(said.source, said.licence))
+    add_source(area, Source(provenance.source, provenance.licence))
 
 
 def add_embeddings(
@@ -175,7 +182,7 @@ def add_embeddings(
     asked: EmbeddingSettings,
     reading: Reading,
     id_column: str,
-    said: Provenance,
+    provenance: Provenance,
     ledger: Ledger,
     *,
     replace: bool = False,
@@ -189,7 +196,7 @@ def add_embeddings(
     vectors.write(path)
     ledger.count("vectors", len(vectors.vectors))
     ledger.count("width", vectors.vectors.shape[1])
-    add_source(area, Source(said.source, said.licence))
+    add_source(area, Source(provenance.source, provenance.licence))
 
 
 def _regions(area: Area) -> gpd.GeoDataFrame:
@@ -199,7 +206,12 @@ def _regions(area: Area) -> gpd.GeoDataFrame:
 
 
 def _pictures(
-    area: Area, files: dict[str, Path], said: Provenance, asked: CaptionSettings, ledger: Ledger, progress: Progress
+    area: Area,
+    files: dict[str, Path],
+    provenance: Provenance,
+    asked: CaptionSettings,
+    ledger: Ledger,
+    progress: Progress,
 ) -> pd.DataFrame:
     into, scaling = ImagesOf(area), choose_scaling(list(files.values()), None, None, ledger.warnings)
     rows = []
@@ -208,15 +220,17 @@ def _pictures(
         rows.append((name, held.uri if held else None, held.sha256 if held else None))
         progress("reading pictures", done, len(files))
     frame = pd.DataFrame(rows, columns=["image_id", "uri", "sha256"])
-    return frame.assign(view=asked.view, source=said.source, licence=said.licence)
+    return frame.assign(view=asked.view, source=provenance.source, licence=provenance.licence)
 
 
-def _add_images(area: Area, rows: pd.DataFrame, said: Provenance, ledger: Ledger, *, replace: bool = False) -> None:
+def _add_images(
+    area: Area, rows: pd.DataFrame, provenance: Provenance, ledger: Ledger, *, replace: bool = False
+) -> None:
     before = area.images.set_index("image_id")["uri"]
     named = before.reindex(rows["image_id"]).to_numpy(object)
     now = rows["uri"].to_numpy(object)
     add_rows(area, "images", rows, ledger, replace=replace)
-    add_source(area, Source(said.source, said.licence))
+    add_source(area, Source(provenance.source, provenance.licence))
     gone = [str(old) for old, new in zip(named, now, strict=True) if isinstance(old, str) and old != new]
     remove_unnamed(area, [uri for uri in gone if ".tar#" not in uri])
     held = Area.open(area.path).images["uri"].notna()

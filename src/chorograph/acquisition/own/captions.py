@@ -107,8 +107,8 @@ def _of_json_lines(path: Path) -> Iterator[Said]:
         if not isinstance(record, dict):
             raise InputError(f"{path}: line {number} is not an object with a file name and a caption")
         file = next((record[name] for name in _FILE if isinstance(record.get(name), str)), None)
-        told = next((record[name] for name in (*_TEXT, "captions", "sentences") if name in record), None)
-        sentences = [told] if isinstance(told, str) else told
+        value = next((record[name] for name in (*_TEXT, "captions", "sentences") if name in record), None)
+        sentences = [value] if isinstance(value, str) else value
         good = isinstance(sentences, list) and sentences and all(isinstance(s, str) and s.strip() for s in sentences)
         if file is None or not isinstance(sentences, list) or not good:
             raise InputError(

@@ -31,12 +31,12 @@ _OVERTURE = Source(
 
 
 def add_raster(
-    area: Area, path: Path, asked: RasterSettings, said: Provenance, ledger: Ledger, *, replace: bool = False
+    area: Area, path: Path, asked: RasterSettings, provenance: Provenance, ledger: Ledger, *, replace: bool = False
 ) -> None:
     """Add what a raster's cells come to in each region as an indicator, and what kind of indicator that is."""
-    rows = read_raster(path, asked, _regions(area), said.source, ledger)
+    rows = read_raster(path, asked, _regions(area), provenance.source, ledger)
     add_rows(area, "indicators", rows, ledger, replace=replace)
-    add_source(area, Source(said.source, said.licence))
+    add_source(area, Source(provenance.source, provenance.licence))
     write_descriptions(area, {name: Description(kind=kind_of(asked)) for name in rows["indicator"].unique()})
 
 
@@ -45,7 +45,7 @@ def add_map(
     path: Path,
     asked: MapSettings,
     category: str | None,
-    said: Provenance,
+    provenance: Provenance,
     ledger: Ledger,
     *,
     replace: bool = False,
@@ -56,7 +56,7 @@ def add_map(
         found, known = read_osm(path, regions, asked.take, ledger, asked.keys or KEYS), _OSM
     else:
         found, known = read_overture(path, regions, asked.take, ledger, category), _OVERTURE
-    source = known if said.source == "own files" else Source(said.source, said.licence)
+    source = known if provenance.source == "own files" else Source(provenance.source, provenance.licence)
     ledger.facts["map"] = {**found.facts, "source": source.name, "licence": source.licence}
     held = [_add_places(area, found, regions, ledger, replace=replace)] if found.places is not None else []
     held.append(_add_measures(area, found, regions, asked, source.name, ledger, replace=replace))
@@ -70,15 +70,15 @@ def add_made_elsewhere(
     area: Area,
     made: Made,
     asked: EmbeddingSettings,
-    said: Provenance,
+    provenance: Provenance,
     ledger: Ledger,
     progress: Progress,
     *,
     replace: bool = False,
 ) -> None:
     """Add AlphaEarth's or TESSERA's vectors of the area's regions, under a name of their own."""
-    if said.licence != "unstated":
-        made = dataclasses.replace(made, source=dataclasses.replace(made.source, licence=said.licence))
+    if provenance.licence != "unstated":
+        made = dataclasses.replace(made, source=dataclasses.replace(made.source, licence=provenance.licence))
     vectors = region_vectors(made, asked, _regions(area), ledger, progress)
     path = area.embeddings_path(asked.name)
     if path.is_file() and not replace:

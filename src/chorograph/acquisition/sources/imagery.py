@@ -96,16 +96,18 @@ def image_rows(frame: pd.DataFrame, rows: Sequence[Row], about: Source, view: st
     return found.assign(view=view, source=about.name, licence=given.fillna(about.licence))
 
 
-def about_of(about: Source, said: Provenance) -> Source:
+def about_of(about: Source, provenance: Provenance) -> Source:
     """Return what a source says of itself, with what the user says in its place."""
     plainly = Provenance()
-    name = about.name if said.source == plainly.source else said.source
-    licence = about.licence if said.licence == plainly.licence else said.licence
+    name = about.name if provenance.source == plainly.source else provenance.source
+    licence = about.licence if provenance.licence == plainly.licence else provenance.licence
     return Source(name, licence, about.attribution, about.url)
 
 
 def identity(asked: FetchSettings, address: str) -> str:
     """Return what makes pictures what they are, as text: all that is asked but how politely it is fetched."""
     polite = {field.name for field in fields(FetchSettings)} - {"dates"}
-    said = {name: value for name, value in plain(asked).items() if name not in (*polite, "area", "from_", "replace")}
-    return json.dumps([address, said], sort_keys=True, default=str)
+    provenance = {
+        name: value for name, value in plain(asked).items() if name not in (*polite, "area", "from_", "replace")
+    }
+    return json.dumps([address, provenance], sort_keys=True, default=str)

@@ -148,8 +148,8 @@ def read_raster(
         unit = "share" if asked.statistic == "share" else str(asked.unit)
         frame = pd.DataFrame({"region_id": held["region_id"].to_numpy(object), "value": values})[enough]
         parts.append(frame.assign(indicator=name, unit=f"{unit}/km²" if asked.statistic == "density" else unit))
-    told = f"{source} ({asked.statistic} of {path.name}, band {asked.band}, {_resampling(asked)})"
-    return pd.concat(parts, ignore_index=True).assign(year=asked.year, source=told)
+    described = f"{source} ({asked.statistic} of {path.name}, band {asked.band}, {_resampling(asked)})"
+    return pd.concat(parts, ignore_index=True).assign(year=asked.year, source=described)
 
 
 def kind_of(asked: RasterSettings) -> str:

@@ -102,7 +102,7 @@ class Alignment(nn.Module):
         return pooled
 
 
-def region_contrast(images: Tensor, told: Tensor, owner: Tensor, own: slice) -> Tensor:
+def region_contrast(images: Tensor, regions: Tensor, owner: Tensor, own: slice) -> Tensor:
     """Return the part that the rows `own` have in the contrast of images (n, dim) and regions (m, dim), scaled already.
 
     `owner` (n,) is the row of each image's region, -1 for none. An image against all regions, and a region against all
@@ -110,7 +110,7 @@ def region_contrast(images: Tensor, told: Tensor, owner: Tensor, own: slice) -> 
     region. With one image a region it is the symmetric cross-entropy.
     """
     held = owner >= 0
-    logits = (images[held] @ told.T).float()
+    logits = (images[held] @ regions.T).float()
     right = owner[held]
     rows = torch.arange(len(right), device=right.device)
     forward = logits.log_softmax(1)[rows, right]

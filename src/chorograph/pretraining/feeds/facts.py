@@ -62,7 +62,7 @@ class Drawn:
     steps: tuple[tuple[int, int], ...] | None
     rows: Tensor
 
-    def told(self, tower: GraphTower) -> Tensor:
+    def encode(self, tower: GraphTower) -> Tensor:
         """Return the tower's features (n, width) of the entities that were asked for."""
         found: Tensor = tower(self.edges, self.chosen, self.steps)[self.rows]
         return found

@@ -76,7 +76,7 @@ class DiffusionObjective(Objective[Batch]):
         """Return noisy latents, what is to be found in them, and the words; drawn by the row's place in the run."""
         diffusion, config, pixels = self._diffusion, self._config, batch.pixels.to(self.device)
         draws = self._draws(batch)
-        texts = [text if said else "" for text, said in zip(batch.texts, draws.said, strict=True)]
+        texts = [text if prompted else "" for text, prompted in zip(batch.texts, draws.prompted, strict=True)]
         if batch.place is not None:
             key = (config.seed, *batch.place)
             pixels = augment(pixels, config.augment, config.view, key, batch.places, batch.whole)
@@ -123,8 +123,8 @@ class DiffusionObjective(Objective[Batch]):
             key = (13, row) if batch.place is None else (12, *batch.place, place)
             rng = np.random.default_rng((self._config.seed, *key))
             latent, noise = (rng.standard_normal(shape, dtype=np.float32) for _ in range(2))
-            said = batch.place is None or rng.random() >= self._config.prompt_dropout
-            found.append((latent, noise, int(rng.integers(len(self._kept))), said))
+            prompted = batch.place is None or rng.random() >= self._config.prompt_dropout
+            found.append((latent, noise, int(rng.integers(len(self._kept))), prompted))
         latents, noises, times, said_ = zip(*found, strict=True)
         return _Draws(
             torch.from_numpy(np.stack(latents)), torch.from_numpy(np.stack(noises)), torch.tensor(times), list(said_)
@@ -136,7 +136,7 @@ class _Draws:
     latent: Tensor
     noise: Tensor
     times: Tensor
-    said: list[bool]
+    prompted: list[bool]
 
 
 def train_diffusion(config: DiffusionConfig, ledger: Ledger, progress: Progress = silent) -> list[Path]:

@@ -90,7 +90,7 @@ class GraphContrast(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**62)))
             facts = self._all if place is None else self._known
-            features = facts.draw(present[without:].cpu().numpy(), rng).told(self.tower)
-            told = nn.functional.normalize(self.tower.projector(features), dim=-1)
-            told = told * self.log_scale.clamp(max=math.log(100)).exp()
-        return region_contrast(images, told.to(images.device), owner - without, own)
+            features = facts.draw(present[without:].cpu().numpy(), rng).encode(self.tower)
+            of_facts = nn.functional.normalize(self.tower.projector(features), dim=-1)
+            of_facts = of_facts * self.log_scale.clamp(max=math.log(100)).exp()
+        return region_contrast(images, of_facts.to(images.device), owner - without, own)

@@ -138,10 +138,10 @@ class KnowclObjective(Objective[RegionBatch]):
         """Return the contrast of images and graph."""
         model = self._model
         images = features[0] if features else self.head[0](*self._images(batch, slice(None)))[0][0]  # type: ignore[index]
-        told = model.graph.projector(batch.facts.told(model.graph))
+        of_facts = model.graph.projector(batch.facts.encode(model.graph))
         if self._published:
-            return {"contrastive": published_loss(images @ told.T, batch.own)}
-        return {"contrastive": corrected_loss(images, told, model.log_scale, batch.own)}
+            return {"contrastive": published_loss(images @ of_facts.T, batch.own)}
+        return {"contrastive": corrected_loss(images, of_facts, model.log_scale, batch.own)}
 
     def _images(self, batch: RegionBatch, rows: Any) -> Portion:
         return self._given[torch.from_numpy(batch.images[rows])], torch.from_numpy(batch.held[rows])
@@ -193,8 +193,8 @@ def align(area: Area, config: AlignConfig, ledger: Ledger, around: Session | Non
         state = around.train(objective, source, config, config.lr or 1e-3, contents(align_inputs(config)))
     features = _encode_images(model.tower, given)
     with torch.no_grad():
-        told = model.eval().graph(ReadFacts.of(graph, config.layers, compat=config.compat).edges)
-    of_regions = told[torch.from_numpy(regions.entities)].numpy()
+        encoded = model.eval().graph(ReadFacts.of(graph, config.layers, compat=config.compat).edges)
+    of_regions = encoded[torch.from_numpy(regions.entities)].numpy()
     return Aligned(model, ids, features, regions.ids, of_regions, state.history)
 
 
@@ -283,9 +283,9 @@ def _encode_images(tower: nn.Module, given: Tensor) -> NDArray[np.float32]:
 
 def _regions(graph: Graph, ids: pd.Series[str], region_of: pd.Series[str]) -> Regions:
     rows = graph.rows_of(ids)
-    told = (rows >= 0) & np.isin(rows, graph.facts[:, [0, 2]])
+    known = (rows >= 0) & np.isin(rows, graph.facts[:, [0, 2]])
     groups = region_of.reset_index(drop=True).groupby(region_of.to_numpy()).indices
-    chosen = [place for place, name in enumerate(ids) if told[place] and name in groups]
+    chosen = [place for place, name in enumerate(ids) if known[place] and name in groups]
     images = tuple(np.asarray(groups[ids.iloc[place]], dtype=np.int64) for place in chosen)
     return Regions(ids.to_numpy(object)[chosen], rows[chosen], images)
 

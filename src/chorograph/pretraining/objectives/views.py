@@ -69,7 +69,8 @@ class Scene:
     """An area's tiles, its street views with their `places` (latitude, longitude), and whose views are whose.
 
     `of_tile[i]`: rows of the views in the region of tile i. `train` and `held`: tiles with captions, by their role;
-    `told` and `held_told`: views with captions, by the role of their region; those of no region are trained on.
+    `captioned_views` and `held_captioned_views`: views with captions, by the role of their region; those of no region
+    are trained on.
     """
 
     tiles: Pairs
@@ -78,8 +79,8 @@ class Scene:
     of_tile: tuple[Indices, ...]
     train: Indices
     held: Indices
-    told: Indices
-    held_told: Indices
+    captioned_views: Indices
+    held_captioned_views: Indices
     how: str
 
     @classmethod
@@ -107,14 +108,14 @@ class Scene:
         if len(train) < 2:
             raise InputError(f"{area.path}: the hold-out leaves {len(train)} tiles with a caption to train on; give 2")
         groups = around.reset_index(drop=True).groupby("region_id").indices
-        told = np.flatnonzero([bool(captions) for captions in views.captions])
-        region_of, checked = around["region_id"].iloc[told], seen["region_id"].iloc[held].dropna()
+        captioned_views = np.flatnonzero([bool(captions) for captions in views.captions])
+        region_of, checked = around["region_id"].iloc[captioned_views], seen["region_id"].iloc[held].dropna()
         shown = region_of.isin(seen["region_id"].iloc[train].dropna()) & ~region_of.isin(checked) | region_of.isna()
         return cls(
             tiles, views,
             torch.from_numpy(around[["lat", "lon"]].to_numpy(np.float32, na_value=np.nan).copy()),
             tuple(np.asarray(groups.get(region, ()), dtype=np.int64) for region in seen["region_id"]),
-            train, held, told[shown.to_numpy(bool)], told[region_of.isin(checked).to_numpy(bool)],
+            train, held, captioned_views[shown.to_numpy(bool)], captioned_views[region_of.isin(checked).to_numpy(bool)],
             roles.how,
         )  # fmt: skip
 
@@ -147,8 +148,8 @@ class Read:
 class ViewBatch:
     """The share of a batch that one process has.
 
-    Tiles with their `texts`, the street views `drawn` for them, and of `said`, captions of street views that all
-    processes share, the views `told`. `key` decides what is drawn.
+    Tiles with their `texts`, the street views `drawn` for them, and `captioned_views` with their `view_captions`, which
+    all processes share. `key` decides what is drawn.
     """
 
     place: Place | None
@@ -157,8 +158,8 @@ class ViewBatch:
     texts: list[str]
     streets: Read
     drawn: Drawn
-    said: list[str]
-    told: Read
+    view_captions: list[str]
+    captioned_views: Read
     dropped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -192,17 +193,19 @@ class SceneBatches:
         epoch, number = place
         scene, config = self.scene, self.config
         rows = batches(len(scene.train), config.batch_size, epoch, config.seed)[number]
-        told = np.random.default_rng((config.seed, epoch, number, 7)).permutation(scene.told)[: len(rows)]
-        return self._read(scene.train[rows], told, place, place)
+        captioned_views = np.random.default_rng((config.seed, epoch, number, 7)).permutation(scene.captioned_views)[
+            : len(rows)
+        ]
+        return self._read(scene.train[rows], captioned_views, place, place)
 
     def held(self) -> Iterator[ViewBatch]:
         """Yield the held-out tiles and views, with the same draw every time; fewer than two are no contrast."""
-        held, told = self.scene.held, self.scene.held_told
+        held, captioned_views = self.scene.held, self.scene.held_captioned_views
         if len(held) < 2:
             return
         parts = np.array_split(held, -(-len(held) // self.config.batch_size))
         for number, rows in enumerate(parts):
-            yield self._read(rows, np.array_split(told, len(parts))[number][: len(rows)], None, (0, number))
+            yield self._read(rows, np.array_split(captioned_views, len(parts))[number][: len(rows)], None, (0, number))
 
     def state(self) -> dict[str, Any]:
         """Nothing: all is in the place."""
@@ -220,7 +223,7 @@ class SceneBatches:
         read = np.array([reason is None for reason in reasons], dtype=bool)
         return Read(pixels, places[read], len(rows)), read
 
-    def _read(self, tiles: Indices, told: Indices, place: Place | None, key: Place) -> ViewBatch:
+    def _read(self, tiles: Indices, captioned_views: Indices, place: Place | None, key: Place) -> ViewBatch:
         scene, seed = self.scene, self.config.seed
         drawn = scene.draw(tiles, self.config.street_views, np.random.default_rng((seed, *key, 5)))
         own = own_share(len(tiles), self.world)
@@ -228,12 +231,16 @@ class SceneBatches:
         wanted, mine = drawn.of(above.places)
         streets, readable = self.read(scene.views, drawn.rows, wanted)
         texts = scene.tiles.captions_at(tiles[above.places], key[0], seed)
-        said = scene.views.captions_at(told, key[0], seed) if self.token else []
+        view_captions = scene.views.captions_at(captioned_views, key[0], seed) if self.token else []
         # Two views that are said the same of belong to each other's captions: one of them is enough.
-        first = np.array([*{text: at for at, text in reversed(list(enumerate(said)))}.values()], dtype=np.int64)
+        first = np.array(
+            [*{text: at for at, text in reversed(list(enumerate(view_captions)))}.values()], dtype=np.int64
+        )
         share = np.arange(len(first))[own_share(len(first), self.world)]
-        views, _ = self.read(scene.views, told[first], share)
-        return ViewBatch(place, key, above, texts, streets, mine.readable(readable), [said[at] for at in first], views)
+        views, _ = self.read(scene.views, captioned_views[first], share)
+        return ViewBatch(
+            place, key, above, texts, streets, mine.readable(readable), [view_captions[at] for at in first], views
+        )
 
 
 class _Towers(nn.Module):
@@ -245,16 +252,16 @@ class _Towers(nn.Module):
 
     def forward(
         self, above: Tensor, tokens: Tensor, streets: Tensor, places: Tensor, which: Tensor, held: Tensor,
-        *told: Tensor, ahead: bool = False,
+        *captioned_views: Tensor, ahead: bool = False,
     ) -> Output:  # fmt: skip
-        """Return the vectors of tiles and of their captions; of views `told`, tokens and words, and their numbers."""
+        """Return the vectors of tiles and of their captions; of captioned views, tokens, words and their numbers."""
         model = self.model
         features = model.street(streets)[0].float() if len(streets) else above.new_zeros(0, 0)
         fused = fuse(model, model.above(above).float(), features, places, which, held)
-        said = model.text(tokens).pooled.float()
-        if not told:
-            return (fused, said), {}
-        images, words, numbers = told
+        view_captions = model.text(tokens).pooled.float()
+        if not captioned_views:
+            return (fused, view_captions), {}
+        images, words, numbers = captioned_views
         if len(images):
             seen = model.street(images)[1]
         else:  # a share without views still has features of their shape
@@ -265,7 +272,7 @@ class _Towers(nn.Module):
         of_words = model.text(words).tokens
         if of_words is None:
             raise InputError("this model's text tower gives no tokens; choose another model, or --beta 0")
-        return (fused, said, seen, of_words, numbers), {}
+        return (fused, view_captions, seen, of_words, numbers), {}
 
 
 class ViewsObjective(Objective[ViewBatch]):
@@ -281,23 +288,23 @@ class ViewsObjective(Objective[ViewBatch]):
 
     def portions(self, batch: ViewBatch, number: int) -> list[Portion]:
         """Return a batch turned, normalised, in tokens; that of validation only the latter two."""
-        words = tokens_of(self._loaded, batch.said) if batch.said else None
-        shares = (np.array_split(np.arange(size), number) for size in (len(batch), len(batch.told.places)))
+        words = tokens_of(self._loaded, batch.view_captions) if batch.view_captions else None
+        shares = (np.array_split(np.arange(size), number) for size in (len(batch), len(batch.captioned_views.places)))
         portions: list[Portion] = []
         for tiles, views in zip(*shares, strict=True):
             wanted, drawn = batch.drawn.of(tiles)
-            told: Portion = ()
+            captioned_views: Portion = ()
             if words is not None:
-                some = batch.told.of(views)
+                some = batch.captioned_views.of(views)
                 numbers = torch.from_numpy(some.places).to(self.device)
-                told = (self._prepared(some, "street", batch), words[numbers], numbers)
+                captioned_views = (self._prepared(some, "street", batch), words[numbers], numbers)
             portions.append(
                 (
                     self._prepared(batch.tiles.of(tiles), "satellite", batch),
                     tokens_of(self._loaded, [batch.texts[tile] for tile in tiles]),
                     self._prepared(batch.streets.of(wanted), "street", batch),
                     *self.drawn(drawn),
-                    *told,
+                    *captioned_views,
                 )
             )
         return portions
@@ -312,11 +319,11 @@ class ViewsObjective(Objective[ViewBatch]):
         """Return the contrast of tiles and captions, and that of street views' tokens and words."""
         model: Any = self._model
         found = {"contrastive": contrastive_loss(features[0], features[1], model.model.logit_scale.exp(), own[0])}
-        if batch.said:
-            seen, said, numbers = features[2:]
-            held = tokens_of(self._loaded, batch.said)[numbers, : said.shape[1]] != PAD
+        if batch.view_captions:
+            seen, view_captions, numbers = features[2:]
+            held = tokens_of(self._loaded, batch.view_captions)[numbers, : view_captions.shape[1]] != PAD
             scale = model.token_scale.exp()
-            one, other = model.in_one_space(seen, said)
+            one, other = model.in_one_space(seen, view_captions)
             found["token"] = (
                 token_loss(one, other, held, scale=scale, own=own[2]) if len(seen) else model.token_scale * 0
             )
@@ -370,7 +377,7 @@ def pretrain_views(area: Area, config: ViewsConfig, ledger: Ledger, around: Sess
     loaded, model, trained_before = _start(area, config)
     config = replace(config, **model.settings)  # those of `init`, where there is one
     scene = Scene.read(area, loaded, config, ledger, around.progress)
-    source = SceneBatches(scene, config, _told(scene, config, ledger), around.world)
+    source = SceneBatches(scene, config, _count_scene(scene, config, ledger), around.world)
     objective = ViewsObjective(loaded, model, scene, config)
     lr = peak_rate(config.lr, trained_before)
     state = around.train(objective, source, config, lr, contents(views_inputs(config)))
@@ -468,14 +475,14 @@ def _start(area: Area, config: ViewsConfig) -> tuple[ImageTextModel, MultiGranul
     return loaded, model, config.init is not None or "/" in config.model
 
 
-def _told(scene: Scene, config: ViewsConfig, ledger: Ledger) -> bool:
+def _count_scene(scene: Scene, config: ViewsConfig, ledger: Ledger) -> bool:
     """Count what there is to learn from, and return whether captions of street views take part."""
     without = sum(not len(rows) for rows in scene.of_tile)
     ledger.count("tiles without a caption", sum(not captions for captions in scene.tiles.captions))
     ledger.count("tiles trained on", len(scene.train))
     ledger.count("tiles held out", len(scene.held))
     ledger.count("street views", len(scene.views))
-    ledger.count("street views with captions trained on", len(scene.told))
+    ledger.count("street views with captions trained on", len(scene.captioned_views))
     if len(scene.held) < 2:
         ledger.warnings.append("fewer than two tiles are held out: nothing to contrast, so no validation")
     if not config.street_views:
@@ -485,7 +492,7 @@ def _told(scene: Scene, config: ViewsConfig, ledger: Ledger) -> bool:
         ledger.warnings.append("no tile has a street view in its region: every vector is the tile's own")
     if not config.beta:
         return False
-    distinct = {text for row in scene.told for text in scene.views.captions[row]}
+    distinct = {text for row in scene.captioned_views for text in scene.views.captions[row]}
     if len(distinct) < 2:
         ledger.warnings.append(
             f"street views have {len(distinct)} different captions: the contrast of tokens (--beta) is left out; "

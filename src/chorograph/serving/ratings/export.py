@@ -21,19 +21,19 @@ FORMATS = ("csv", "parquet", "label-studio")
 
 def summary(ratings: pd.DataFrame) -> dict[str, Any]:
     """Return for each question its mean, spread, number of ratings, and Krippendorff's alpha (ordinal), for JSON."""
-    told: dict[str, Any] = {}
+    questions: dict[str, Any] = {}
     for question in QUESTIONS:
         rows = ratings[ratings["question"] == question.name]
         values = rows["value"].to_numpy(dtype=np.float64)
         alpha = krippendorff_alpha(by_rater(rows)) if len(rows) else float("nan")
-        told[question.name] = {
+        questions[question.name] = {
             "n": len(rows),
             "mean": float(values.mean()) if len(rows) else None,
             "sd": float(values.std(ddof=1)) if len(rows) > 1 else None,
             "alpha": alpha if np.isfinite(alpha) else None,
             "pairs_with_two_raters": int((rows.groupby(["image_id", "caption_id"]).size() > 1).sum()),
         }
-    return {"questions": told, "raters": int(ratings["rater"].nunique())}
+    return {"questions": questions, "raters": int(ratings["rater"].nunique())}
 
 
 def by_rater(rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -23,7 +23,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
 
     manifest = settings.out / "manifest.json"
     return train_stage(
-        "graph align", settings, manifest, inputs(settings), lambda *told: train_alignment(settings, *told), progress,
+        "graph align", settings, manifest, inputs(settings), lambda *rest: train_alignment(settings, *rest), progress,
         objective="knowcl",
     )  # fmt: skip
 

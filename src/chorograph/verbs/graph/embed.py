@@ -24,7 +24,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
 
     manifest = Area.open(settings.area).embeddings_path(name_of(settings)).with_suffix(".manifest.json")
     return train_stage(
-        "graph embed", settings, manifest, inputs(settings), lambda *told: train_graph(settings, *told), progress,
+        "graph embed", settings, manifest, inputs(settings), lambda *rest: train_graph(settings, *rest), progress,
         objective={"TuckER": "tucker", "CompGCN": "compgcn"}.get(settings.model),
     )  # fmt: skip
 

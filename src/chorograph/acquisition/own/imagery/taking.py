@@ -24,14 +24,14 @@ def take_imagery(
     reading: Reading,
     id_column: str,
     regions: gpd.GeoDataFrame | None,
-    said: Provenance,
+    provenance: Provenance,
     ledger: Ledger,
     progress: Progress = silent,
 ) -> pd.DataFrame:
     """Take pictures of a folder into an area, rasters cut into tiles where asked; returns the rows of its images."""
     if asked.cut is None:
         tiles = list_tiles(folder, asked, reading, id_column, regions, ledger)
-        return hold_tiles(into, tiles, asked, said.source, said.licence, ledger, progress)
+        return hold_tiles(into, tiles, asked, provenance.source, provenance.licence, ledger, progress)
     from chorograph.acquisition.own.imagery.cutting import cut_tiles, parse_cut
     from chorograph.acquisition.own.imagery.outlines import cut_outlines
 
@@ -40,4 +40,4 @@ def take_imagery(
             tiles = cut_tiles(folder, asked, regions, Path(made), ledger, progress)
         else:
             tiles = cut_outlines(folder, asked, reading, id_column, regions, Path(made), ledger, progress)
-        return hold_tiles(into, tiles, asked, said.source, said.licence, ledger, progress)
+        return hold_tiles(into, tiles, asked, provenance.source, provenance.licence, ledger, progress)
