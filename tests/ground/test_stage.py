@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.errors import InputError, SettingError, UnknownNameError
 from chorograph.ground.files import atomic_folder, atomic_path, read_json, slug, within, write_json
 from chorograph.ground.registry import Registry
 from chorograph.ground.settings import Range, above, at_least, between, configure, inside, plain, setting
@@ -181,3 +181,9 @@ def test_registry_offers_near_misses() -> None:
         _ = registry["color"]
     with pytest.raises(ValueError, match="already"):
         registry.add("colour", 2, "again")
+
+
+@pytest.mark.parametrize("values", [True, 1.5, "text", ["a"], {1: "x"}, {None: 1}])
+def test_settings_that_are_no_table_are_named(values: object) -> None:
+    with pytest.raises(SettingError, match="here must be a table of names and values"):
+        configure(Settings, values, where="here")  # type: ignore[arg-type]

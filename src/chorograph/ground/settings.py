@@ -109,6 +109,8 @@ def configure(cls: type[C], values: Mapping[str, object], *, where: str = "setti
     one), and `SettingError` for a value of the wrong type, out of its range or not among its choices, or a missing
     required key; both say `where`.
     """
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        raise SettingError(f"{where} must be a table of names and values, not {str(values)[:60]!r}")
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     # A setting whose name is a word of Python (`in`) is a field with a line behind it.
