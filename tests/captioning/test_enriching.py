@@ -4,16 +4,29 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 from PIL import Image
 
 from chorograph.area.draft import AreaDraft
 from chorograph.area.folder import Area
+from chorograph.area.tiles import metres_per_pixel
 from chorograph.captioning.enriching.choosing import ANGLES, cascade, choose_area, least_turned, turn
-from chorograph.captioning.enriching.meta import _PLACE, COUNTS, Metadata, fill, relative_location, season, templates
+from chorograph.captioning.enriching.meta import (
+    _PLACE,
+    COUNTS,
+    Metadata,
+    fill,
+    place_within,
+    relative_location,
+    season,
+    templates,
+)
 from chorograph.captioning.enriching.places import geopolitical, images_by_zone, reverse_geocode, utm_zone, zone_of_crs
+from chorograph.captioning.enriching.run import meta_captions
 from chorograph.ground.stage import Ledger, silent
 from chorograph.verbs import captions
 
@@ -53,6 +66,16 @@ def test_seasons_know_their_hemisphere() -> None:
 )
 def test_relative_locations(box: tuple[float, float, float, float], said: str) -> None:
     assert relative_location(300, 300, box) == said
+
+
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [((1, 8), "north-west"), ((5, 9), "north"), ((5, 5), "middle"), ((9, 1), "south-east"), ((10, 5), "east"),
+     ((11, 5), "")],
+)  # fmt: skip
+def test_places_within_bounds(point: tuple[float, float], said: str) -> None:
+    assert place_within(point, (0, 0, 10, 10)) == said
+    assert place_within((3, 3), (3, 3, 3, 3)) == "middle"
 
 
 def test_zones_equal_those_of_proj_and_the_known_exceptions() -> None:
@@ -139,6 +162,28 @@ def test_captions_come_from_tables_and_cameras(corpus: Area) -> None:
     assert done["facts"]["images by UTM zone"] == {"50S": 1}
     assert "50S" in (corpus.path / "captions_world.html").read_text()
     assert len(corpus.captions) == 22
+
+
+def test_an_image_of_which_all_is_known_gets_the_full_set(tmp_path: Path) -> None:
+    cover = [("a", "cover", "lake", 0.2), ("a", "cover", "open_forest", 0.7), ("b", "cover", "lake", 1.0)]
+    with AreaDraft(tmp_path / "town", "town", title="Kingston") as draft:
+        outline = [shapely.box(10, 50, 10.3, 50.3), shapely.box(10.3, 50, 10.6, 50.3)]
+        regions = pd.DataFrame({"region_id": ["R1", "R2"], "name": ["Ballard", None], "group": None})
+        draft.write("regions", gpd.GeoDataFrame(regions, geometry=outline, crs="EPSG:4326"))
+        frame = pd.DataFrame({"image_id": ["a", "b"], "region_id": ["R1", "R2"], "lon": [10.05, 10.55]})
+        frame = frame.assign(lat=[50.28, 50.02], zoom=16, captured="2020-07-04", view="satellite", source="made")
+        draft.write("images", frame.assign(licence="CC0"))
+        draft.write("image_facts", pd.DataFrame(cover, columns=["image_id", "kind", "name", "value"]))
+    area = Area.open(tmp_path / "town")
+    (area.path / "coverage").mkdir()
+    pd.DataFrame({"image_id": ["a", "b"], "cloud": [0.124, None]}).to_parquet(area.path / "coverage" / "stac.parquet")
+    said = meta_captions(area, Ledger()).set_index("image_id")["caption"]
+    for words in ("open forest", "germany", "summer", "north-west of ballard", "zone 32u", "12 %", "july 4, 2020"):
+        assert words in said["a"]
+    assert f"{metres_per_pixel(50.28, 16):.2f} m" in said["a"]
+    for words in ("lake", "germany", "south-east of kingston", "july 2020"):
+        assert words in said["b"]
+    assert "cloud" not in said["b"]
 
 
 def test_the_best_five_of_twenty_stand_beside_the_candidates(corpus: Area) -> None:

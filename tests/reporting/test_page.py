@@ -7,15 +7,19 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 
 from chorograph.area.folder import Area
 from chorograph.reporting.report import write_report
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 Make = Callable[..., Any]
 HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\"'&"
@@ -120,6 +124,44 @@ def test_hostile_text_stays_text(tmp_path: Path, make_run: Make, make_area: Make
     assert "<img src=x" not in html
     assert "<script>alert" not in html
     assert html.count("<script") == html.count("</script>") == 2
+
+
+def test_a_region_s_description_is_in_the_page_as_text(tmp_path: Path, make_run: Make, make_area: Make) -> None:
+    place = make_area(tmp_path / "area")
+    run = make_run(tmp_path / "run", place)
+    assert _said(write_report(run)) == [[]] * 64
+    lines = [
+        ("r001", "Second.", 1, "e1", "facts"),
+        ("r001", "First.", 0, "e1", "facts"),
+        ("r001", HOSTILE, 2, "e1", "model:m"),
+    ]
+    columns = ["region_id", "sentence", "rank", "evidence", "origin"]
+    Area.open(place).write("descriptions", pd.DataFrame(lines, columns=columns))
+    html = write_report(run).read_text(encoding="utf-8")
+    assert _said(run / "report.html")[1] == [["First. Second.", "facts"], [HOSTILE, "model:m"]]
+    assert "<img src=x" not in html
+    assert html.count("<script") == html.count("</script>") == 2
+
+
+@pytest.mark.browser
+def test_the_card_of_a_region_shows_its_description(
+    page: Page, tmp_path: Path, make_run: Make, make_area: Make
+) -> None:
+    place = make_area(tmp_path / "area")
+    lines = pd.DataFrame({"region_id": "r001", "sentence": ["Roofs.", HOSTILE], "rank": [0, 1], "evidence": "c1"})
+    Area.open(place).write("descriptions", lines.assign(origin=["facts", "model:m"]))
+    page.goto(f"file://{write_report(make_run(tmp_path / 'run', place))}")
+    page.locator('#shapes path[data-row="1"]').click()
+    assert page.locator("#cards .said p").all_inner_texts() == ["Roofs. from facts", f"{HOSTILE} from model:m"]
+    page.locator('#shapes path[data-row="2"]').click()
+    assert page.locator("#cards .said p").count() == 0
+
+
+def _said(report: Path) -> list[Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', report.read_text(encoding="utf-8"))
+    assert found is not None
+    said: list[Any] = json.loads(found[1])["said"]
+    return said
 
 
 def test_regions_without_label_prediction_or_polygon_are_counted(tmp_path: Path, area: Path, make_run: Make) -> None:

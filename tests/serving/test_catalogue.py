@@ -114,6 +114,24 @@ def test_a_card_tells_all_there_is(served: ServedArea) -> None:
     assert told["area_km2"] > 0
 
 
+def test_a_card_has_the_region_s_description(city: Path, tmp_path: Path) -> None:
+    shutil.copytree(city, tmp_path / "city")
+    served = Catalogue.open([tmp_path / "city"], cache=False)["city"]
+    hostile = "<script>alert(2)</script>"
+    lines = [
+        ("R01", hostile, 1, "c3", "model:m"),
+        ("R01", "Roofs.", 0, "c1 c2", "facts"),
+        ("R02", "Trees.", 0, "c4", "facts"),
+    ]
+    columns = ["region_id", "sentence", "rank", "evidence", "origin"]
+    served.area.write("descriptions", pd.DataFrame(lines, columns=columns))
+    told = card(served, served.row("R01"))
+    assert told["descriptions"] == [
+        {"sentence": "Roofs.", "origin": "facts", "evidence": ["c1", "c2"]},
+        {"sentence": hostile, "origin": "model:m", "evidence": ["c3"]},
+    ]
+
+
 def test_ranks_count_from_the_highest() -> None:
     values = np.array([3.0, np.nan, 5.0, 1.0])
     assert [rank(values, row) for row in range(4)] == [2, None, 1, 3]

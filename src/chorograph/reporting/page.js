@@ -185,10 +185,12 @@
     });
     table.append(body);
     const tiles = tilesOf(row, make("div", { class: "tiles" }));
+    const said = make("div", { class: "said" });
+    data.said[row].forEach(([text, origin]) => said.append(make("p", {}, text + " ", make("small", {}, "from " + origin))));
     const near = make("p", { class: "muted" }, "Nearest: ");
     data.neighbours[row].forEach((other, number) => { if (number) near.append(", "); near.append(make("a", { href: "#map-title", on: { click: () => pick(other, false) } }, name(other))); });
     const close = make("button", { type: "button", on: { click: () => { state.picked.splice(place, 1); paint(); cards(); } } }, "Close");
-    return make("div", { class: "card " + (place ? "second" : "first") }, make("div", { class: "row" }, make("h3", {}, name(row), make("small", {}, data.regions[row][1] ? data.regions[row][0] : "")), close), tiles, table, near);
+    return make("div", { class: "card " + (place ? "second" : "first") }, make("div", { class: "row" }, make("h3", {}, name(row), make("small", {}, data.regions[row][1] ? data.regions[row][0] : "")), close), tiles, said, table, near);
   }
   function cards() {
     const box = at("cards");

@@ -25,6 +25,7 @@ from chorograph.area.middle import equal_area
 from chorograph.area.splits import LEAKY
 from chorograph.prediction.judging.scores import Scores
 from chorograph.reporting.decisions import ablation, reached, suggestions
+from chorograph.reporting.described import descriptions_of, untold
 from chorograph.reporting.explanation import read_explanation
 from chorograph.reporting.maps import Context, context_of, outlines_of
 from chorograph.reporting.numbers import Quantity, log_ticks, plain, robust_range, tick_labels, ticks
@@ -80,6 +81,8 @@ def render(runs: Sequence[Run], left_out: dict[str, str]) -> str:
     if skipped:
         told = ", ".join(f"{plain(number, 0)} {reason}" for reason, number in skipped.items())
         notes.append(f"Tiles that could not be opened: {told}.")
+    if left := untold(first):
+        notes.append(left)
     notes += [section["missing"] for section in sections if section["missing"]]
     around = _around(first)
     data = {
@@ -88,6 +91,7 @@ def render(runs: Sequence[Run], left_out: dict[str, str]) -> str:
         "dense": dense,
         "full": full,
         "tiles": tiles,
+        "said": descriptions_of(first),
         "context": around.__dict__,
         "neighbours": _neighbours(first),
         "indicators": [_values(run) for run in runs],

@@ -30,11 +30,11 @@ _BODIES: dict[str, tuple[str, ...]] = {
         "of {class_label} in {country}, at the {relative_location}, {month_year}",
         "showing {class_label} at the {relative_location}; {country}, {month_year}",
         "from {month_year}: {class_label} in the {relative_location}, somewhere in {country}",
-        "with {class_label} in its {relative_location}, made in {country} in {month_year}",
+        "with {class_label} in the {relative_location}, made in {country} in {month_year}",
         "where {class_label} fills the {relative_location}, in {country} during {month_year}",
         "that has {class_label} in the {relative_location}, dated {month_year}, {country}",
-        "of {country} in {month_year}; its {relative_location} hold {class_label}",
-        "whose {relative_location} show {class_label}, {country}, {month_year}",
+        "of {country} in {month_year}, with {class_label} at the {relative_location}",
+        "where the {relative_location} is {class_label}, {country}, {month_year}",
         "in {country} of {month_year} with {class_label} over the {relative_location}",
         "about {class_label}, found in the {relative_location}, {country}, {month_year}",
     ),
@@ -124,6 +124,24 @@ def relative_location(width: float, height: float, box: tuple[float, float, floa
     return (
         f"{' and '.join('center' if name == 'center-center' else name for name in best)} block{'s' * (len(best) > 1)}"
     )
+
+
+def place_within(point: tuple[float, float], bounds: tuple[float, float, float, float]) -> str:
+    """Return where a point (lon, lat) lies in bounds (west, south, east, north): `north`, `south-west`, `middle`.
+
+    The bounds are cut into three by three; a side without length counts as its middle. A point outside has no place.
+    """
+    west, south, east, north = bounds
+    lon, lat = point
+    if not (west <= lon <= east and south <= lat <= north):
+        return ""
+    across, up = _third(lon, west, east), _third(lat, south, north)
+    words = [("south", "", "north")[up], ("west", "", "east")[across]]
+    return "-".join(word for word in words if word) or "middle"
+
+
+def _third(value: float, low: float, high: float) -> int:
+    return 1 if high <= low else min(int(3 * (value - low) / (high - low)), 2)
 
 
 @dataclass(frozen=True)

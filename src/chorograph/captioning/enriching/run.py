@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from chorograph.area.tiles import metres_per_pixel
-from chorograph.captioning.enriching.meta import Metadata, fill
+from chorograph.captioning.enriching.meta import Metadata, fill, place_within
 from chorograph.captioning.enriching.places import geopolitical, images_by_zone, reverse_geocode, utm_zone
 from chorograph.captioning.template import image_classes
 from chorograph.ground.errors import ImageError
+from chorograph.ground.files import naming_damage
 from chorograph.ground.stage import Ledger, Progress, silent
 
 if TYPE_CHECKING:
@@ -32,10 +36,11 @@ _COUNTRIES_SHOWN = 20
 def meta_captions(area: Area, ledger: Ledger, progress: Progress = silent) -> pd.DataFrame:
     """Return a caption of each image of which enough is known, in the columns of `captions`; the others are counted."""
     images = area.images.drop_duplicates("image_id").to_dict("records")
-    classes, clouds = image_classes(area), _clouds(area)
+    classes, clouds, locate = _covers(area) | image_classes(area), _clouds(area), locator(area)
     known = []
     for number, image in enumerate(images, start=1):
-        known.append(_metadata(area, image, classes.get(image["image_id"], []), clouds.get(image["image_id"])))
+        one = _metadata(area, image, classes.get(image["image_id"], []), clouds.get(image["image_id"]))
+        known.append(replace(one, location=locate(image["region_id"], one.lon, one.lat)))
         progress("reading metadata", number, len(images))
     placed = {row: (one.lon, one.lat) for row, one in enumerate(known) if one.lon is not None and one.lat is not None}
     points = list(placed.values())
@@ -107,10 +112,62 @@ def _degrees(parts: Any, side: Any, negative: str) -> float | None:
     return None
 
 
+def locator(area: Area) -> Callable[[Any, float | None, float | None], str | None]:
+    """Return what says where a point lies: `north of Ballard`, from its region's id, longitude and latitude.
+
+    Within its region where that has a name and an outline, else within the area: its regions, or its images' points.
+    """
+    shapes = area.regions.dropna(subset=["name"]) if area.has_regions else pd.DataFrame(columns=["region_id", "name"])
+    named: dict[Any, tuple[str, Any]] = {}
+    if len(shapes):
+        shapes = shapes[shapes.geometry.notna() & ~shapes.geometry.is_empty]
+        outlines = shapes.geometry.bounds.itertuples(index=False, name=None)
+        named = dict(zip(shapes["region_id"], zip(shapes["name"], outlines, strict=True), strict=True))
+    whole = _bounds(area)
+
+    def locate(region_id: Any, lon: float | None, lat: float | None) -> str | None:
+        if lon is None or lat is None:
+            return None
+        for name, bounds in (named.get(region_id, ("", None)), (area.title, whole)):
+            if bounds is not None and (place := place_within((lon, lat), bounds)):
+                return f"{place} of {name}"
+        return None
+
+    return locate
+
+
+def _bounds(area: Area) -> tuple[float, float, float, float] | None:
+    """Return west, south, east, north of the regions, or of more than one image's position; None without any."""
+    if area.has_regions:
+        held = np.asarray(area.regions.total_bounds, dtype=float)
+        if np.isfinite(held).all():
+            return (held[0], held[1], held[2], held[3])
+    points = area.images[["lon", "lat"]].dropna()
+    if points.drop_duplicates().shape[0] < 2:
+        return None
+    (west, south), (east, north) = points.min(), points.max()
+    return (west, south, east, north)
+
+
+def _covers(area: Area) -> dict[str, list[str]]:
+    """Return the kinds of land cover of images, the largest share first."""
+    facts = area.read("image_facts")
+    covers = facts[(facts["kind"] == "cover") & (facts["value"] > 0)]
+    covers = covers.sort_values(["image_id", "value"], ascending=[True, False], kind="stable")
+    names = covers["name"].str.replace("_", " ")
+    return names.groupby(covers["image_id"]).agg(list).to_dict()
+
+
 def _clouds(area: Area) -> dict[str, float]:
+    """Return the percentage of cloud by image: what a source saw of it, or what a fact says."""
+    found: dict[str, float] = {}
+    for path in sorted((area.path / "coverage").glob("*.parquet")):
+        with naming_damage(path, "coverage", "run `chorograph add` again"):
+            held = pq.read_table(path, columns=["image_id", "cloud"]).to_pandas().dropna()
+        found |= dict(zip(held["image_id"], 100 * held["cloud"], strict=True))
     facts = area.read("image_facts")
     clouds = facts[(facts["kind"] == "meta") & (facts["name"] == "cloud_cover_rate")]
-    return dict(clouds[["image_id", "value"]].itertuples(index=False, name=None))
+    return found | dict(clouds[["image_id", "value"]].itertuples(index=False, name=None))
 
 
 def _number(value: Any) -> float | None:

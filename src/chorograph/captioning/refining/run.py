@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from chorograph.area.captions.by_origin import captions_by, unrefined
+from chorograph.area.ratings import low_rated
 from chorograph.captioning.refining.known import read_knowledge
 from chorograph.captioning.refining.refine import account, images_of, into_sentences, others_of, refine
 from chorograph.captioning.refining.rules import Limits, Surroundings
@@ -87,7 +88,7 @@ def surroundings(
         images_of=images_of(sentences),
         others=others,
         scores={} if encoder is None else clip_scores(area, sentences, encoder, progress),
-        low=_rated_low(area, settings.least_rating, settings.raters),
+        low=_low(area, settings.least_rating, settings.raters),
     )
 
 
@@ -114,13 +115,11 @@ def clip_scores(
     return found
 
 
-def _rated_low(area: Area, least: float | None, raters: int) -> dict[tuple[str, str], str]:
+def _low(area: Area, least: float | None, raters: int) -> dict[tuple[str, str], str]:
     """Return the question in which people marked a caption low, by (image_id, caption_id)."""
     if least is None:
         return {}
-    marks = area.read("ratings").groupby(["image_id", "caption_id", "question"])["value"].agg(["mean", "count"])
-    low = marks[(marks["mean"] < least) & (marks["count"] >= raters)]
-    return {(image_id, caption_id): question for image_id, caption_id, question in low.index}
+    return {pair: mark.question for pair, mark in low_rated(area.read("ratings"), least, raters).items()}
 
 
 def _general(rule: str, reason: str) -> str:
