@@ -155,7 +155,7 @@ def _covers(area: Area) -> dict[str, list[str]]:
     covers = facts[(facts["kind"] == "cover") & (facts["value"] > 0)]
     covers = covers.sort_values(["image_id", "value"], ascending=[True, False], kind="stable")
     names = covers["name"].str.replace("_", " ")
-    return names.groupby(covers["image_id"]).agg(list).to_dict()
+    return {str(image_id): own.tolist() for image_id, own in names.groupby(covers["image_id"])}
 
 
 def _clouds(area: Area) -> dict[str, float]:
