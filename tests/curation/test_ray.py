@@ -98,7 +98,10 @@ def test_a_ray_that_does_not_start_is_said_in_a_line(monkeypatch: pytest.MonkeyP
     from chorograph.curation.run.engine import engine
     from chorograph.ground.errors import InputError
 
+    asked: list[object] = []
+
     def failing(**settings: object) -> None:
+        asked.append(settings["address"])
         raise Exception("The current node timed out during startup.\n\nThis could happen because the raylet failed")
 
     monkeypatch.setattr(ray, "init", failing)
@@ -108,3 +111,4 @@ def test_a_ray_that_does_not_start_is_said_in_a_line(monkeypatch: pytest.MonkeyP
     ) as said:
         engine("ray").__enter__()
     assert "\n" not in str(said.value)
+    assert asked == ["local"]  # never a cluster that somebody else runs here

@@ -59,7 +59,9 @@ def engine(name: str, ray_address: str | None = None) -> Iterator[None]:
         raise MissingExtraError.of("curate", error) from error
     started = not ray.is_initialized()
     if started:
-        settings: dict[str, Any] = {"address": ray_address, "log_to_driver": False, "logging_level": logging.ERROR}
+        # Without an address Ray would join any cluster that somebody runs on this machine; "local" starts one.
+        settings: dict[str, Any] = {"address": ray_address or "local", "log_to_driver": False}
+        settings["logging_level"] = logging.ERROR
         settings["runtime_env"] = {"env_vars": {**_SILENT, "DAFT_PROGRESS_BAR": "0"}}
         if ray_address is None:
             settings.update(num_cpus=os.cpu_count(), include_dashboard=False)
