@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -77,6 +78,16 @@ def open_grey(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
                 image.load()
                 return image
     return Image.fromarray(read_rgb(data, max_pixels=max_pixels))
+
+
+def read_tags(data: bytes, *directories: int) -> tuple[dict[int, Any], ...]:
+    """Return the EXIF tags of an image, then those of each of its `directories`; its pixels are not decoded.
+
+    Raises `ImageError` where the image is none or its tags cannot be read.
+    """
+    with _reasons(data, f"{len(data)} bytes"):
+        exif = _begin(data, MAX_PIXELS).getexif()
+        return dict(exif), *(dict(exif.get_ifd(directory)) for directory in directories)
 
 
 def is_opacity(band: NDArray[np.uint8]) -> bool:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from chorograph.area.images import read_tags
 from chorograph.area.tiles import metres_per_pixel
 from chorograph.captioning.enriching.meta import Metadata, fill, place_within
 from chorograph.captioning.enriching.places import geopolitical, images_by_zone, reverse_geocode, utm_zone
@@ -87,13 +87,9 @@ def _metadata(area: Area, image: Mapping[Hashable, Any], classes: list[str], clo
 
 def read_exif(area: Area, uri: str) -> tuple[tuple[float | None, float | None], datetime | None]:
     """Return position (lon, lat) and time that a camera wrote into an image (EXIF 2.3); None for what it did not."""
-    from PIL import Image
-
     try:
-        with Image.open(BytesIO(area.read_encoded(uri))) as image:
-            exif = image.getexif()
-            gps, more = exif.get_ifd(_GPS), exif.get_ifd(_EXIF)
-    except (ImageError, OSError, ValueError, SyntaxError):
+        exif, gps, more = read_tags(area.read_encoded(uri), _GPS, _EXIF)
+    except ImageError:
         return (None, None), None
     said = more.get(_TAKEN) or exif.get(_CHANGED)
     taken = None
