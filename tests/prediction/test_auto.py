@@ -156,6 +156,22 @@ def test_few_rows_keep_to_the_usual_weights_and_many_do_not() -> None:
         assert least <= convex_weights(unseen, target, usual)[2] <= most
 
 
+def test_a_region_unlike_all_others_is_not_predicted_beyond_what_was_seen() -> None:
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(80, 3))
+    y = X.sum(1) + 0.1 * rng.normal(size=80)
+    made = [
+        Candidate("line", ("a",), lambda c, n, t: LinearRegression()),
+        Candidate("mean", (), lambda c, n, t: DummyRegressor()),
+    ]
+    probe = AutoProbe(made, {"a": slice(0, 3)}, InnerFolds()).fit(X, y)
+    far, std = probe.predict(np.array([[1e4, 0, 0], [-1e4, 0, 0]]), return_std=True)
+    assert y.max() < far[0] <= y.max() + y.std() + 1e-9
+    assert y.min() > far[1] >= y.min() - y.std() - 1e-9
+    assert np.isfinite(std).all()
+    assert probe.predict(X) == pytest.approx(y, abs=1)
+
+
 def test_a_dear_candidate_is_tried_only_where_its_scout_is_near() -> None:
     rng = np.random.default_rng(4)
     X = rng.normal(size=(60, 2))
@@ -183,7 +199,7 @@ def test_the_deviation_holds_what_members_disagree_on() -> None:
     ]
     probe = AutoProbe(made, {"a": slice(0, 2)}, InnerFolds()).fit(X, y)
     assert "absent" not in probe.choices_[0]
-    new = np.array([[6.0, 0.0]])
+    new = np.array([[2.0, 0.0]])
     mean, std = probe.predict(new, return_std=True)
     each = np.zeros(3)
     for number, (member, _) in probe.members_.items():

@@ -53,6 +53,13 @@ def test_surroundings_tell_what_degrees_cannot(city: Area) -> None:
     assert r2("graph-degrees") < 0.5
 
 
+def test_an_area_with_a_graph_alone_is_predicted_from_its_parts(city: Area) -> None:
+    found = predict(city, None, indicator="shops", split="given:published")["shops"]
+    rows = {row.name: row.fitted["r2"].value for row in found.scores.rows}
+    assert found.r2 > 0.8
+    assert rows["graph counts"] < 0.5
+
+
 def test_parts_of_a_profile(city: Area) -> None:
     graph = Graph.read(city)
     rows = graph.rows_of(city.regions["region_id"])

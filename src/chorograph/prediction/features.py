@@ -81,7 +81,9 @@ class Features:
         if asked == "all":
             return list(self.blocks)
         if asked == "choosable":
-            return [name for name in self.blocks if name in CHOOSABLE] or list(self.blocks)
+            # Where the graph is all that there is, its parts say more than what is drawn from it at once.
+            alone = [name for name in self.blocks if name in GRAPH_PARTS]
+            return alone or [name for name in self.blocks if name in CHOOSABLE] or list(self.blocks)
         if asked == "standard":
             # An area with a graph alone is predicted from that.
             return [name for name in STANDARD if name in self.blocks] or list(self.blocks)
@@ -108,7 +110,8 @@ def read_features(
 
     An array as `embeddings` holds a row for each region already, (regions, width), NaN where a region has none.
     Captions (`texts`: the model of their vectors), street views, parts of the graph and its vectors are among them only
-    where `modalities` names them. Raises `InputError` where vectors asked for by name are not there.
+    where `modalities` names them; the parts also where the area has a graph alone. Raises `InputError` where vectors
+    asked for by name are not there.
     """
     regions = area.regions
     ids = regions["region_id"]
@@ -129,7 +132,9 @@ def read_features(
         blocks["poi"] = columns.poi_features(area.read("poi_counts"), ids)
     if area.has("triples"):
         blocks["graph"] = columns.graph_features(area.triples, area.entities, ids)
-    for name in split_names(modalities):
+    # An area with a graph alone is predicted from its parts.
+    alone = GRAPH_PARTS if modalities == "standard" and set(blocks) == {"graph"} else ()
+    for name in (*split_names(modalities), *alone):
         if name in GRAPH_PARTS or name.startswith(columns.AT_REST):
             blocks[name] = columns.graph_part(area, name)
         elif name == STREET and embeddings is not None:
@@ -138,7 +143,9 @@ def read_features(
         vectors = Embeddings.read(area.embeddings_path(f"text:{resolve(texts)}"))
         blocks["text"] = columns.image_features(area.images, vectors.image_ids, vectors.vectors, ids, "mean")
     return Features(
-        area, {name: block for name, block in blocks.items() if np.isfinite(block).all(1).any()}, embeddings
+        area,
+        {name: block for name, block in blocks.items() if block.shape[1] and np.isfinite(block).all(1).any()},
+        embeddings,
     )
 
 

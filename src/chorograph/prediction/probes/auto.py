@@ -47,13 +47,16 @@ class AutoProbe(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     learner): the mean of the training rows is a candidate, so that weight goes there where nothing predicts anything.
     Few rows tell candidates apart badly, so weights are drawn to equal ones of the usual candidates, as if by
     `STRENGTH` rows more. They are learnt from inner folds of the training rows alone, so that scores of held-out rows
-    stay honest. Candidates that can leave rows out without a new fit (`held_out`) do. The standard deviation is that of
-    the mixture: each member's own (its inner error where it does not know), and how far members lie apart.
+    stay honest. Candidates that can leave rows out without a new fit (`held_out`) do. No candidate predicts further
+    outside the training targets than their standard deviation: of a region unlike all others ridge says anything, which
+    even a small weight does not forgive. The standard deviation is that of the mixture: each member's own (its inner
+    error where it does not know), and how far members lie apart.
 
     `candidates` whose modalities are not all among `columns` are left out. With y of shape (n, k) every target has its
     own weights; what members share among targets, they share. Fitted: `members_` (by the number of the candidate, with
-    the targets it predicts), `weights_` (k, members), `errors_` (k, members; root mean square of inner
-    residuals, infinite where not tried), `choices_` (name to weight, one mapping a target).
+    the targets it predicts), `weights_` (k, members), `bounds_` of predictions (lower and upper, (k,) each), `errors_`
+    (k, members; root mean square of inner residuals, infinite where not tried), `choices_` (name to weight, one mapping
+    a target).
     """
 
     #: Tells `cross_fit` that `predict` knows how uncertain it is.
@@ -71,6 +74,7 @@ class AutoProbe(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         )
         targets = np.asarray(target, dtype=np.float64).reshape(len(rows), -1)
         self.single_ = np.ndim(target) == 1
+        self.bounds_ = targets.min(0) - targets.std(0), targets.max(0) + targets.std(0)
         folds = list(self.inner.split(rows))
         self.used_ = [c for c in self.candidates if set(c.modalities) <= set(self.columns)]
         unseen = np.full((len(self.used_), *targets.shape), np.nan)
@@ -79,7 +83,7 @@ class AutoProbe(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         for number, candidate in enumerate(self.used_):
             tried = self._worth_trying(candidate)
             if tried.any():
-                unseen[number][:, tried] = self._unseen(number, rows, targets, tried, folds)
+                unseen[number][:, tried] = self._bounded(self._unseen(number, rows, targets, tried, folds), tried)
                 self.errors_[tried, number] = np.sqrt(((unseen[number] - targets)[:, tried] ** 2).mean(0))
         self.weights_ = np.array([self._weights(unseen[:, :, k], targets[:, k]) for k in range(targets.shape[1])])
         for number, weight in enumerate(self.weights_.T):
@@ -99,12 +103,18 @@ class AutoProbe(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         for number, (member, held) in self.members_.items():
             weight = self.weights_[held, number]
             own, std = _with_std(member, self._part(self.used_[number], rows), self.errors_[held, number], return_std)
+            own = self._bounded(own, held)
             mean[:, held] += weight * own
             square[:, held] += weight * (own**2 + std**2)
         std = np.sqrt(np.maximum(square - mean**2, 0.0))
         if self.single_:
             mean, std = mean[:, 0], std[:, 0]
         return (mean, std) if return_std else mean
+
+    def _bounded(self, predicted: Matrix, which: NDArray[np.bool_]) -> Matrix:
+        """Return predictions (n, targets in `which`) brought to where the training targets say they may lie."""
+        lower, upper = self.bounds_
+        return np.asarray(np.clip(predicted, lower[which], upper[which]))
 
     def _worth_trying(self, candidate: Candidate) -> NDArray[np.bool_]:
         """Return for which targets (k,) a candidate is tried: where its scout is not far behind the best so far."""

@@ -68,4 +68,10 @@ BASELINES = (
         together=False,
     ),
     Baseline("POI counts", "ridge on log counts of points of interest", ("poi",), lambda n, seed: RidgePath()),
+    Baseline(
+        "graph counts",
+        "ridge on log counts of facts by relation and direction",
+        ("graph-degrees",),
+        lambda n, seed: RidgePath(),
+    ),
 )

@@ -79,7 +79,7 @@ def make_auto(columns: Columns, seed: int, block_m: float | None) -> Any:
 
 
 def candidates(modalities: tuple[str, ...], seed: int) -> list[Candidate]:
-    """Return what is tried on regions that have these modalities: at most three processes, two ridges, six baselines.
+    """Return what is tried on regions that have these modalities: at most three processes, two ridges, the baselines.
 
     Gaussian processes on the standard modalities and on everything, and ridge on the standard ones, are the usual ones;
     beside them ridge on everything, a process on location and shape, and what the baselines are. The forest is tried
@@ -92,7 +92,7 @@ def candidates(modalities: tuple[str, ...], seed: int) -> list[Candidate]:
     found = [Candidate("mean", (), lambda columns, rows, trial: DummyRegressor())]
     if "location" in modalities:
         found.append(Candidate("location", ("location",), _nearest))
-    alone = {"region shape": "shape", "POI counts": "poi", "graph": "graph"}
+    alone = {"region shape": "shape", "POI counts": "poi", "graph": "graph", "graph counts": "graph-degrees"}
     found += [
         Candidate(name, (modality,), _ridge)
         for name, modality in alone.items()
