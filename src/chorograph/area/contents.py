@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chorograph.ground.errors import AreaError
+from chorograph.ground.files import check_regular
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
@@ -42,6 +43,7 @@ def indicators_of(area: Area) -> dict[str, dict[str, Any]]:
     if not area.has("indicators"):
         return {}
     path = area.table_path("indicators")
+    check_regular(path)
     counts: dict[tuple[str, str], int] = {}
     try:
         with pq.ParquetFile(path, read_dictionary=["indicator", "unit"]) as file:

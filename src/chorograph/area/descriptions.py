@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -47,7 +48,7 @@ def read_descriptions(area: Area) -> dict[str, Description]:
     Raises `AreaError` that names the file and the indicator where it does not keep the form.
     """
     path = area.path / FILE
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
     try:
         content = _toml(path)

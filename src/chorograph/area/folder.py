@@ -160,7 +160,7 @@ class Area:
         Told from the files' own statistics: no table is loaded.
         """
         try:
-            sizes = {name: pq.read_metadata(self.table_path(name)).num_rows for name in TABLES if self.has(name)}
+            sizes = {name: _rows_of(self.table_path(name)) for name in TABLES if self.has(name)}
             if "images" in sizes:
                 sizes["images held"] = sizes["images"] - empty_cells(self.table_path("images"), "uri")
         except (OSError, ValueError, KeyError) as error:
@@ -245,6 +245,11 @@ def read_parquet(path: Path, table: str) -> pd.DataFrame:
     """Read one of the contract's tables; `AreaError` naming the file, column and row where it breaks the contract."""
     with _at_door(path, table):
         return from_arrow(table, _columns_of(path, get_table(table).names))
+
+
+def _rows_of(path: Path) -> int:
+    check_regular(path)
+    return int(pq.read_metadata(path).num_rows)
 
 
 def empty_cells(path: Path, column: str) -> int:

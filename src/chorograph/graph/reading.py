@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
 from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.files import check_regular
 
 _COLUMNS = ["head", "relation", "tail"]
 
@@ -22,6 +23,7 @@ def read_facts(path: Path, *, header: bool = False) -> pd.DataFrame:
     Raises `InputError` naming the file and the line: a line without three fields, an empty field, bytes that are not
     UTF-8, a fact that appears twice; and for a file without facts.
     """
+    check_regular(path)
     first = 2 if header else 1
     bad: list[tuple[int, str]] = []
 

@@ -19,7 +19,7 @@ from chorograph.captioning.enriching.meta import Metadata, fill, place_within
 from chorograph.captioning.enriching.places import geopolitical, images_by_zone, reverse_geocode, utm_zone
 from chorograph.captioning.template import image_classes
 from chorograph.ground.errors import ImageError
-from chorograph.ground.files import naming_damage
+from chorograph.ground.files import check_regular, naming_damage
 from chorograph.ground.stage import Ledger, Progress, silent
 
 if TYPE_CHECKING:
@@ -159,6 +159,7 @@ def _clouds(area: Area) -> dict[str, float]:
     found: dict[str, float] = {}
     for path in sorted((area.path / "coverage").glob("*.parquet")):
         with naming_damage(path, "coverage", "run `chorograph add` again"):
+            check_regular(path)
             held = pq.read_table(path, columns=["image_id", "cloud"]).to_pandas().dropna()
         found |= dict(zip(held["image_id"], 100 * held["cloud"], strict=True))
     facts = area.read("image_facts")

@@ -12,6 +12,9 @@ from chorograph.ground.files import atomic_path, check_regular, naming_damage
 from chorograph.models.encoders.protocols import FittedEncoder, ImageEncoder
 from chorograph.models.encoders.registry import load_encoder, parts_of
 
+#: No part learns more than this of an area.
+_MOST_BYTES = 1024**3
+
 
 def stored_as(model: str, view: str) -> str:
     """Return the name that a model's vectors of a view are stored by: street views beside, not over, satellite ones."""
@@ -33,7 +36,7 @@ def restore_kept(encoder: ImageEncoder, area: Area, view: str = "satellite") -> 
 
 def restore_part(part: FittedEncoder, path: Path) -> None:
     """Give a part of an encoder what it learnt of an area; `InputError` naming the file where it is damaged."""
-    check_regular(path)
+    check_regular(path, _MOST_BYTES)
     with naming_damage(path, "what an encoder learnt of an area", "remove it and run `chorograph embed` again"):
         part.restore(load_file(path))
 

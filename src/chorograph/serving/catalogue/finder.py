@@ -16,7 +16,7 @@ from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import Area
 from chorograph.ground.arrays import Pixels
 from chorograph.ground.errors import ChorographError, InputError
-from chorograph.ground.files import naming_damage
+from chorograph.ground.files import check_regular, naming_damage
 from chorograph.models.encoders.kept import load_kept_encoder
 from chorograph.models.encoders.protocols import ImageEncoder
 from chorograph.searching.regions import Hit, ImageSearch, TextSearch
@@ -91,6 +91,7 @@ class Finder:
         models = []
         for path in sorted((self._served.area.path / "embeddings").glob("*.parquet")):
             with naming_damage(path, "vectors", "run `chorograph embed` again"):
+                check_regular(path)
                 held = pq.read_schema(path).names
                 of_images = "image_id" in held and "model" in held
                 model = str(pq.read_table(path, columns=["model"]).column("model")[0]) if of_images else ""

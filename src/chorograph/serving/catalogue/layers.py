@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from chorograph.area.folder import Area
 from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import AreaError, InputError, UnknownNameError
-from chorograph.ground.files import read_json, slug
+from chorograph.ground.files import check_regular, read_json, slug
 from chorograph.ground.stage import read_manifest
 
 Measure = Literal["observed", "predicted", "width", "residual"]
@@ -181,6 +181,7 @@ def _described(run: Path) -> dict[str, Any]:
 def _predicted(
     name: str, path: Path, described: Mapping[str, Any], index: pd.Index[str]
 ) -> Iterator[tuple[Layer, Predicted]]:
+    check_regular(path)
     try:
         held = set(pq.read_schema(path).names)
         if missing := [column for column in _NEEDED if column not in held]:
