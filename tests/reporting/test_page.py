@@ -117,7 +117,7 @@ def test_hostile_text_stays_text(tmp_path: Path, make_run: Make, make_area: Make
     place = make_area(tmp_path / "area", title=HOSTILE, name=HOSTILE)
     rows = [make_row(HOSTILE, "model", 0.8), make_row("location", "baseline", 0.1, meaning=HOSTILE)]
     run = make_run(
-        tmp_path / "run", place, rows=rows, warnings=[HOSTILE], unit=HOSTILE, counts={HOSTILE: HOSTILE},
+        tmp_path / "run", place, rows=rows, warnings=[HOSTILE], unit=HOSTILE, counts={HOSTILE: 3},
         split={"name": HOSTILE}, frame=lambda frame: frame.assign(basis=HOSTILE),
     )  # fmt: skip
     html = write_report(run).read_text(encoding="utf-8")
