@@ -390,8 +390,6 @@ def _restored(path: Path) -> Iterator[None]:
         kept.rename(path)
 
 
-# pyarrow cannot hand a row that is no UTF-8 to `read_facts`, and says so beside the error that is raised all the same.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("door", _DOORS, ids=lambda door: door.name)
 def test_mutated_files_are_refused_by_name(door: Door) -> None:
     path = _good() / door.file
@@ -415,16 +413,8 @@ def test_mutated_files_are_refused_by_name(door: Door) -> None:
     assert tried
 
 
-#: Files that are given by name and opened by other libraries: what is no file there is not yet refused in every case.
-_OPEN = ("own tiles", "triples of text", "caption table", "captions to judge", "shard", "raster")
-
-
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "door",
-    [door for door in _DOORS if door.name not in _OPEN and not door.name.startswith("image ")],
-    ids=lambda door: door.name,
-)
+@pytest.mark.parametrize("door", _DOORS, ids=lambda door: door.name)
 def test_what_is_no_file_is_named(door: Door, kind: str) -> None:
     path = _good() / door.file
     with _restored(path):

@@ -184,6 +184,15 @@ def test_bad_lines(text: str, message: str, tmp_path: Path) -> None:
         read_facts(path)
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("bad", [b"c\tr\t\xff\n", b"\xe5\x8c", b"\xff\xfe\n", b"c\tr\t\0\n"])
+def test_a_line_that_is_no_text_is_named(bad: bytes, pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    path = tmp_path / ("facts.tsv" if pack is bytes else "facts.tsv.gz")
+    path.write_bytes(pack(b"a\tr\tb\nb\tr\tc\n" + bad))
+    with pytest.raises(InputError, match="line 3 is not text"):
+        read_facts(path)
+
+
 def test_quotes_and_other_scripts_are_text(tmp_path: Path) -> None:
     path = tmp_path / "facts.tsv"
     path.write_text('"a\tr\t北京\nb\tr\tNA\n', encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from chorograph.ground.image_formats import FORMATS, format_of
 
 #: Larger images are refused before their pixels are decoded (a decompression bomb is a few kB on disk).
 MAX_PIXELS = 64_000_000
+#: Larger files are refused unread: such an image of 16 bits and four bands takes half of it.
+MAX_BYTES = 1024**3
 
 #: What stands between a shard and a key in the place of an image inside a shard.
 MARK = ".tar#"
@@ -208,7 +211,8 @@ def _fast_jpeg(data: bytes, max_pixels: int, at_least: tuple[int, int]) -> NDArr
 def read_encoded(place: Path) -> bytes:
     """Return the bytes of an image: of a file, or of the sample KEY of a shard for `SHARD.tar#KEY`.
 
-    `ImageError` ("missing") where there are none.
+    `ImageError` ("missing") where there are none, and for what is no file of an image's size: a pipe would be waited
+    for, a device or a sparse file read without end.
     """
     shard, mark, key = str(place).partition(MARK)
     if mark:
@@ -216,6 +220,11 @@ def read_encoded(place: Path) -> bytes:
 
         return read_image_bytes(Path(f"{shard}{mark[:-1]}"), key)
     try:
+        status = place.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise ImageError("no file", place)
+        if status.st_size > MAX_BYTES:
+            raise ImageError("too large", place)
         return place.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError) as error:
         raise ImageError("missing", place) from error  # ValueError: a name that no file can have

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.files import check_regular
 
 _COLUMNS = ["head", "relation", "tail"]
+#: Bytes that are looked at together.
+_CHUNK = 1 << 20
 
 
 def read_facts(path: Path, *, header: bool = False) -> pd.DataFrame:
@@ -24,6 +27,7 @@ def read_facts(path: Path, *, header: bool = False) -> pd.DataFrame:
     UTF-8, a fact that appears twice; and for a file without facts.
     """
     check_regular(path)
+    _check_text(path)
     first = 2 if header else 1
     bad: list[tuple[int, str]] = []
 
@@ -79,6 +83,25 @@ def _first_repeated(frame: pd.DataFrame) -> tuple[int, int] | None:
         return None
     row = int(again.min())
     return row, int(np.flatnonzero(keys == keys[row])[0])
+
+
+def _check_text(path: Path) -> None:
+    """Raise `InputError` naming the line of bytes that are no UTF-8, of which Arrow would complain on its own."""
+    decoder, line = getincrementaldecoder("utf-8")(), 1
+    try:
+        with pa.input_stream(str(path)) as stream:
+            while chunk := stream.read(_CHUNK):
+                if b"\0" in chunk:  # a sparse file is nothing else, for gigabytes
+                    line += chunk.partition(b"\0")[0].count(b"\n")
+                    raise InputError(f"{path}: line {line} is not text (UTF-8)")
+                decoder.decode(chunk)
+                line += chunk.count(b"\n")
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        line += bytes(error.object[: error.start]).count(b"\n")
+        raise InputError(f"{path}: line {line} is not text (UTF-8)") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
 
 
 def _is_empty(path: Path) -> bool:
