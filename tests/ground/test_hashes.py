@@ -35,6 +35,12 @@ def test_a_change_that_keeps_size_and_time_is_seen(large: Path) -> None:
     assert content_hash(large) == sha256_bytes(b"b" * 100) != before
 
 
+def test_a_reading_is_no_change(large: Path, tmp_path: Path) -> None:
+    os.utime(large, (1, 1))  # so that our reading moves the time of the last one, where the file system keeps it
+    content_hash(large)
+    assert len(list((tmp_path / "cache/chorograph/hashes").iterdir())) == 1
+
+
 @pytest.mark.parametrize("held", ["", "[]", "{}", '{"state": 1}', "\0"])
 def test_a_damaged_memory_costs_time_only(large: Path, tmp_path: Path, held: str) -> None:
     content_hash(large)

@@ -182,7 +182,7 @@ def test_a_run_whose_data_changed_is_refused(area: Area, tmp_path: Path) -> None
     with pytest.raises(InputError, match="without imagery"):
         evaluate_explain(ExplainSettings(run=blind), silent)
     with pytest.raises(InputError, match="not the manifest of a run"):
-        write_json(tmp_path / "manifest.json", {"stage": "embed"})
+        write_json(tmp_path / "manifest.json", {"stage": "embed", "config": {}})
         evaluate_explain(ExplainSettings(run=tmp_path), silent)
 
 

@@ -27,14 +27,14 @@ def content_hash(path: Path) -> str:
     status = path.stat()
     if status.st_size < _LARGE:
         return sha256_file(path)
-    state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
+    state = _state(status)
     entry = _folder() / f"{sha256_bytes(os.fsencode(path.resolve()))[:24]}.json"
     with suppress(OSError, ValueError, TypeError, KeyError):
         known = json.loads(entry.read_text(encoding="utf-8"))
         if known["state"] == state and isinstance(known["sha256"], str):
             return str(known["sha256"])
     found = sha256_file(path)
-    if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_S and path.stat() == status:
+    if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_S and _state(path.stat()) == state:
         with suppress(Exception):  # a full disk, a folder that may not be written: nothing is remembered
             entry.parent.mkdir(parents=True, exist_ok=True)
             write_json(entry, {"path": str(path.resolve()), "state": state, "sha256": found})
@@ -53,6 +53,11 @@ def folder_hash(folder: Path, most: int) -> str | None:
     for path in sorted(files):
         digest.update(f"{path.relative_to(folder)}\0{content_hash(path)}\n".encode())
     return digest.hexdigest()
+
+
+def _state(status: os.stat_result) -> list[int]:
+    """Return what changes when a file does; not the time of the last reading, which our own reading moves."""
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
 
 
 def _folder() -> Path:
