@@ -41,6 +41,7 @@ from chorograph.reporting.tables import (
 )
 from chorograph.reporting.tiles import sample_regions, thumbnails
 from chorograph.reporting.wording import headline, indicator_title, interval_text, split_text, verdict
+from chorograph.reporting.world import in_the_world
 
 _NEIGHBOURS = 5
 #: Colours from low to high that people who confuse red and green can tell apart (viridis, purples, red-blue).
@@ -107,6 +108,7 @@ def render(runs: Sequence[Run], left_out: dict[str, str]) -> str:
         "notes": notes,
         "mapped": any(paths),
         "context": bool(around.roads or around.water or around.names),
+        "world": in_the_world(first.area),
         "split_text": split_text(first.scores.split),
         "sources": first.area.sources if first.area else (),
         "manifest": manifest_facts(first),

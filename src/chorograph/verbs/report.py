@@ -23,8 +23,9 @@ def inputs(settings: Settings) -> list[Path]:
     area = Path(read_manifest(settings.run / "manifest.json")["config"].get("area", ""))
     own = [settings.run / name for name in ("predictions.parquet", "scores.json", "manifest.json")]
     own.append(settings.run / "explanation")
-    # Sample tiles, title and licences are the area's.
-    return own + [area / name for name in ("area.toml", "images.parquet", "regions.parquet")]
+    # Sample tiles, title, licences, descriptions, roads and the place in the world are the area's.
+    tables = ("area.toml", "images.parquet", "regions.parquet", "descriptions.parquet", "context.parquet")
+    return own + [area / name for name in (*tables, "captions_meta.manifest.json")]
 
 
 def run(settings: Settings, progress: Progress) -> Outcome:
