@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,6 +119,46 @@ def test_a_replaced_folder_is_the_new_one(tmp_path: Path) -> None:
             (draft / text).write_text(text)
     assert contents(tmp_path / "model") == ["new"]
     assert _hidden(tmp_path) == []
+
+
+_REPLACED = """
+import os, signal, sys
+from pathlib import Path
+from chorograph.ground.drafts import atomic_folder
+target, stop = Path(sys.argv[1]), int(sys.argv[2])
+os.path.ismount = lambda path: Path(path) == target
+seen = 0
+def hook(event, args):
+    global seen
+    if event in ("os.rename", "shutil.rmtree", "os.rmdir") and str(target) in str(args[0]):
+        seen += 1
+        if seen == stop:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+with atomic_folder(target, replace=True) as draft:
+    for name in ("a", "b", "manifest.json"):
+        (draft / name).write_text("new")
+"""
+
+
+def test_a_killed_replacement_on_a_mount_point_gives_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the moment, and killed again while it is put back: all of the old folder, or all of the new one."""
+    target, told = tmp_path / "volume", set()
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == target)
+    for stop in range(1, 12):
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        for name in ("a", "manifest.json", "mine"):
+            (target / name).write_text("old")
+        for again in (stop, 1, 2):  # later ones are killed while they sweep
+            subprocess.run([sys.executable, "-c", _REPLACED, str(target), str(again)], check=False)
+            if not _hidden(target):
+                break
+        sweep(target)
+        told.add(" ".join(f"{path.name}:{path.read_text()}" for path in sorted(target.iterdir())))
+    assert told == {"a:old manifest.json:old mine:old", "a:new b:new manifest.json:new"}
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from chorograph.area.folder import Area
 from chorograph.area.tables import TABLES
+from chorograph.ground.drafts import contents
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import sha256_file
+from chorograph.ground.stage import MANIFEST
 
 #: Steps that write into the tables that a build makes.
 _SHARED = ("imagery", "streetviews", "indicators", "raster", "places", "graph", "captions")
@@ -28,29 +31,36 @@ def check_only_built(area: Path) -> None:
         )
 
 
-def put_in_place(new: Path, area: Path, made: Iterable[str]) -> None:
-    """Move the tables and images of a whole area `new` into the existing one at `area`.
+def keep_the_rest(area: Path, new: Path, made: Iterable[str]) -> None:
+    """Link into the whole area `new`, which is to take the place of `area`, what lies in that and was not built.
 
     `made` are the tables that the build before made: those that are not made again go. All else stays, embeddings above
-    all: their vectors are found by the hash of an image, and hold for every picture that is the same. Each file moves
-    in one step, images before the table that names them. Raises `InputError` where captions would lose their image.
+    all: their vectors are found by the hash of an image, and hold for every picture that is the same. Files are linked,
+    not copied, where the disk can do that. Raises `InputError` where captions would lose their image, or another disk
+    is mounted within.
     """
     _check_captions(new, area)
-    (area / "images").mkdir(exist_ok=True)
-    for file in sorted((new / "images").glob("*")):
-        target = area / "images" / file.name
-        if not (target.is_file() and sha256_file(target) == sha256_file(file)):
-            file.replace(target)
-    for name in TABLES:
-        if (table := new / f"{name}.parquet").is_file():
-            table.replace(area / table.name)
-        elif name in made:
-            (area / f"{name}.parquet").unlink(missing_ok=True)
-    (new / "area.toml").replace(area / "area.toml")
-    named = {str(uri) for uri in Area.open(area).images["uri"].dropna()}
-    for file in sorted((area / "images").glob("*")):
-        if f"images/{file.name}" not in named:
-            file.unlink()
+    gone = {MANIFEST, "images", *(f"{name}.parquet" for name in TABLES if name in made)}
+    for name in contents(area):
+        if name not in gone and not (new / name).exists():
+            _link(area / name, new / name)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Make `target` the same as `source`, a file, a link or a folder with all below it."""
+    if source.is_symlink():
+        target.symlink_to(source.readlink())
+    elif source.is_dir():
+        if os.path.ismount(source):
+            raise InputError(f"{source} is a disk of its own, which cannot move; build in another place")
+        target.mkdir()
+        for name in contents(source):
+            _link(source / name, target / name)
+    else:
+        try:
+            os.link(source, target)
+        except OSError:  # the disk knows no links
+            shutil.copy2(source, target)
 
 
 def _check_captions(new: Path, area: Path) -> None:

@@ -15,7 +15,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from chorograph.ground.disk import naming_trouble, needing
 from chorograph.ground.errors import InputError
@@ -29,6 +28,8 @@ _MARK = ".chorograph-"
 _DRAFT = re.compile(r"\.(?P<target>.+)\.chorograph-[0-9a-f]{12}(\.[^/]*)?", re.DOTALL)
 #: In a folder's draft: the new folder's parent, and what it takes the place of.
 _NEW, _OLD = "new", "old"
+#: In the draft of a folder that is published entry by entry: the entries that it takes the place of.
+_ASIDE = "aside"
 #: What a folder's publication entry by entry is undone by.
 _MOVING = "moving.json"
 #: Published last where a folder is published entry by entry: while it is missing, nothing is done.
@@ -236,29 +237,45 @@ def _move_whole(draft: Path, target: Path, hidden: Path) -> None:
 def _move_entries(draft: Path, target: Path, hidden: Path) -> None:
     names = sorted((entry.name for entry in draft.iterdir()), key=lambda name: (name == _LAST, name))
     (hidden / _MOVING).write_text(json.dumps(names), encoding="utf-8")
+    (hidden / _ASIDE).mkdir()
     for name in contents(target):
-        _remove(target / name)  # it is replaced
+        (target / name).rename(hidden / _ASIDE / name)  # it is replaced
     for name in names:
         (draft / name).replace(target / name)
 
 
 def _clear(hidden: Path) -> None:
-    """Remove a draft; what was moved out of an unfinished one, or set aside for it, goes back first."""
-    with suppress(OSError, ValueError):
+    """Remove a draft; what was moved out of an unfinished one, or set aside for it, goes back first, else it stays."""
+    with suppress(OSError):
         inside = next(iter((hidden / _NEW).iterdir()), None) if (hidden / _NEW).is_dir() else None
         if inside is not None and (hidden / _MOVING).is_file():
             if any(inside.iterdir()):  # else all of it is where it belongs
-                _take_back(json.loads((hidden / _MOVING).read_text(encoding="utf-8")), inside, hidden.parent)
+                _take_back(_moving(hidden), inside, hidden.parent)
+                _bring_back(hidden / _ASIDE, hidden.parent)
         elif inside is not None and (hidden / _OLD).is_dir() and not (hidden.parent / inside.name).exists():
             (hidden / _OLD).rename(hidden.parent / inside.name)
-    _remove(hidden)
+        _remove(hidden)
 
 
-def _take_back(names: Any, inside: Path, target: Path) -> None:
-    """Remove entries that an unfinished publication moved to `target`."""
+def _moving(hidden: Path) -> list[str]:
+    """Return the names that are published entry by entry; none where the list itself is cut, for then none was."""
+    try:
+        return [str(name) for name in json.loads((hidden / _MOVING).read_text(encoding="utf-8"))]
+    except ValueError:
+        return []
+
+
+def _take_back(names: list[str], inside: Path, target: Path) -> None:
+    """Move entries that an unfinished publication moved to `target` back into its draft."""
     for name in names:
-        if Path(name).name == name and not (inside / name).exists():
-            _remove(target / name)
+        if Path(name).name == name and not (inside / name).exists() and (target / name).exists():
+            (target / name).rename(inside / name)
+
+
+def _bring_back(old: Path, target: Path) -> None:
+    """Move what was set aside for an unfinished publication to where it was."""
+    for entry in old.iterdir() if old.is_dir() else ():
+        entry.rename(target / entry.name)
 
 
 def _remove(path: Path) -> None:

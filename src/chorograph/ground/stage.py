@@ -109,17 +109,19 @@ def make_folder(
     config: Mapping[str, Any],
     inputs: Iterable[Path],
     work: Callable[[Ledger, Path], None],
+    replace: bool = False,
 ) -> Outcome:
     """Run `work` into a new folder that becomes `out` together with its manifest, in one step.
 
     `work` is given the folder to write into, which has the name of `out` and does not lie there yet. Otherwise as
-    `run_stage`; `InputError` where `out` holds anything that is not such a finished work.
+    `run_stage`; `InputError` where `out` holds anything that is not such a finished work, unless `replace`: then the
+    new folder takes its place, whole.
     """
     out = real(out)
 
     def make(asked: Mapping[str, Any]) -> dict[str, Any]:
         ledger, started = Ledger(), time.perf_counter()
-        with atomic_folder(out) as draft, _speaking_of(draft, out):
+        with atomic_folder(out, replace=replace) as draft, _speaking_of(draft, out):
             work(ledger, draft)
             done = _done(asked, ledger, draft, started)
             write_json(draft / MANIFEST, done)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -324,6 +325,35 @@ def test_building_anew_after_mending_a_cell_keeps_the_embeddings(files: OwnFiles
     assert same == [True, True, True, False]  # one picture to encode again
     assert len(list((out / "images").iterdir())) == 4
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_building_anew_keeps_links_and_what_is_not_ours(
+    files: OwnFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The area takes the place of the old one whole; what the build did not make is linked over, or copied."""
+    out, disk = tmp_path / "area", tmp_path / "large-disk"
+    _build(files, out)
+    disk.mkdir()
+    (out / "embeddings").symlink_to(Path("..") / "large-disk")
+    vectors = _embed(out)
+    (out / "notes" / "deep").mkdir(parents=True)
+    (out / "notes" / "deep" / "mine.txt").write_text("mine")
+    files.indicators[0].write_text(files.indicators[0].read_text().replace(",101", ",999"))
+
+    def no_links(*given: Path) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", no_links)
+    assert not _build(files, out).skipped
+    assert (out / "embeddings").is_symlink()
+    assert (disk / vectors.name).is_file()
+    assert Embeddings.read(vectors).vectors.shape[0] == 4
+    assert (out / "notes" / "deep" / "mine.txt").read_text() == "mine"
+    files.indicators[0].write_text(files.indicators[0].read_text().replace(",999", ",998"))
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == out / "notes")
+    with pytest.raises(InputError, match="notes is a disk of its own"):
+        _build(files, out)
+    assert 999 in Area.open(out).indicators["value"].tolist()
 
 
 def test_a_mistake_when_building_anew_changes_nothing(files: OwnFiles, tmp_path: Path) -> None:

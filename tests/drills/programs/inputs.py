@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from common import Box
+from common import Box, copy_tree
 from PIL import Image
 
 
@@ -124,6 +125,132 @@ def corpus(box: Box, base: Path) -> Path:
         must(box, ["area", "pack", str(city(box, base)), "--out", str(to), "--shard-samples", "20"], base)
         (base / "corpus.done").touch()
     return to
+
+
+def tiny(box: Box, base: Path, kind: str) -> Path:
+    """Return a tiny pipeline, `blip2` or `diffusion`, as the tests build it from a configuration."""
+    to = base / kind
+    if not (base / f"{kind}.done").exists():
+        shutil.rmtree(to, ignore_errors=True)
+        made = (
+            "import sys, pathlib; sys.path.insert(0, sys.argv[1]); import tiny_hf;"
+            f"tiny_hf.{kind}(pathlib.Path(sys.argv[2]), ['a road', 'many houses'])"
+        )
+        _made(box, made, Path(__file__).resolve().parents[2], to)
+        (base / f"{kind}.done").touch()
+    return to
+
+
+def open_clip_checkpoint(box: Box, base: Path) -> Path:
+    """Return a checkpoint of a small open_clip architecture, which can be exported."""
+    to = base / "vit"
+    if not (base / "vit.done").exists():
+        shutil.rmtree(to, ignore_errors=True)
+        made = (
+            "import sys, pathlib; sys.path.insert(0, sys.argv[1]);"
+            "from test_export import _loaded, _saved; _saved(_loaded('coca_ViT-B-32'), pathlib.Path(sys.argv[2]))"
+        )
+        _made(box, made, Path(__file__).resolve().parents[2] / "models", to)
+        (base / "vit.done").touch()
+    return to
+
+
+def other_city(box: Box, base: Path) -> Path:
+    """Return another synthetic city, with vectors of its images."""
+    to = base / "other"
+    if not (base / "other.done").exists():
+        shutil.rmtree(to, ignore_errors=True)
+        must(box, ["area", "synthetic", str(to), "--regions", "40", "--tiles-per-region", "1", "--seed", "7"], base)
+        must(box, ["embed", str(to), "--model", "colour"], base)
+        (base / "other.done").touch()
+    return to
+
+
+def refined(box: Box, base: Path) -> Path:
+    """Return the city with captions of which rules dropped some."""
+    to = base / "refined"
+    if not (base / "refined.done").exists():
+        copy_tree(city(box, base), to)
+        must(
+            box,
+            ["captions", "refine", str(to), "--rules", "length", "--rules", "sameness", "--rules", "place_name"],
+            base,
+        )
+        (base / "refined.done").touch()
+    return to
+
+
+def _made(box: Box, code: str, tests: Path, to: Path) -> None:
+    """Run code with the Python beside the executable; it is given a folder of tests and what it is to make."""
+    subprocess.run(
+        [str(box.exe.parent / "python"), "-c", code, str(tests), str(to)], check=True, env=box.environment(),
+        capture_output=True,
+    )  # fmt: skip
+
+
+def changed(data: Path, base: Path) -> Path:
+    """Return King County's subset with other numbers, and another picture, than the area was built from."""
+    to = base / "kc-changed"
+    if not (to / "changed").exists():
+        shutil.rmtree(to, ignore_errors=True)
+        shutil.copytree(king_county(data, base / "kc"), to)
+        frame = pd.read_csv(to / "indicators.csv", dtype=str)
+        column = next(
+            name for name in frame if name != "geoid" and pd.to_numeric(frame[name], errors="coerce").notna().all()
+        )
+        frame.loc[0, column] = str(2 * float(frame.loc[0, column]) + 1)
+        frame.to_csv(to / "indicators.csv", index=False)
+        tile = sorted((to / "tiles").iterdir())[0]
+        Image.open(tile).convert("RGB").transpose(Image.Transpose.ROTATE_90).save(tile)
+        (to / "changed").touch()
+    return to
+
+
+def classes(data: Path, to: Path) -> Path:
+    """Return a folder of images in folders of two classes."""
+    if not (to / "done").exists():
+        shutil.rmtree(to, ignore_errors=True)
+        tiles = sorted((data / "king-county" / "tiles").iterdir())[:24]
+        for place, tile in enumerate(tiles):
+            folder = to / "classes" / ("forest", "river")[place % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(tile, folder / tile.name)
+        (to / "done").touch()
+    return to / "classes"
+
+
+def raster(to: Path) -> Path:
+    """Write a raster of people over King County."""
+    if not to.exists():
+        import rasterio
+        from rasterio.transform import from_bounds
+
+        numbers = np.random.default_rng(0).integers(0, 50, (120, 160)).astype(np.float32)
+        shape = {"width": 160, "height": 120, "count": 1, "dtype": "float32", "crs": "EPSG:4326"}
+        with rasterio.open(
+            to, "w", driver="GTiff", transform=from_bounds(-122.6, 47.0, -121.0, 47.8, 160, 120), **shape
+        ) as file:
+            file.write(numbers, 1)
+    return to
+
+
+def captions_table(base: Path) -> Path:
+    """Write texts for pictures of the city's area, as a table."""
+    images = pq.read_table(base / "kc-area" / "images.parquet").to_pandas()
+    path = base / "captions.csv"
+    images.assign(filename=images["image_id"], caption="houses beside a road")[["filename", "caption"]].to_csv(
+        path, index=False
+    )
+    return path
+
+
+def vectors_table(base: Path) -> Path:
+    """Write vectors of regions that were made elsewhere."""
+    regions = pq.read_table(base / "kc-area" / "regions.parquet", columns=["region_id"]).to_pandas()
+    for place in range(4):
+        regions[f"v{place}"] = np.random.default_rng(place).normal(size=len(regions))
+    regions.rename(columns={"region_id": "geoid"}).to_csv(base / "vectors.csv", index=False)
+    return base / "vectors.csv"
 
 
 def run_folder(box: Box, base: Path) -> Path:

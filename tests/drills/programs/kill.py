@@ -99,7 +99,7 @@ def drills(box: Box, data: Path, base: Path) -> dict[str, Callable[[], Drill]]:
         )
         return ["run", str(s / "mini.yaml"), "--out", str(s / "out")]
 
-    return {
+    return newer(box, data, base) | {
         "synthetic": lambda: Drill("synthetic", lambda s: ["area", "synthetic", str(s / "out"), "--regions", "24", "--tiles-per-region", "2"]),
         "build": lambda: Drill("build", lambda s: i.kc_build(i.king_county(data, base / "kc"), str(s / "out"))),
         "import": lambda: Drill("import", lambda s: ["area", "import", "rsicd", str(i.rsicd(data, base / "rsicd")), str(s / "out")]),
@@ -130,8 +130,84 @@ def drills(box: Box, data: Path, base: Path) -> dict[str, Callable[[], Drill]]:
         "embed-captions": in_area("embed-captions", ["embed", "--of", "captions", "--model", "lsa:8"], ("area/embeddings/text*",)),
         "predict-all": lambda: Drill("predict-all", lambda s: ["predict", str(city()), "--embeddings", "colour", "--probe", "ridge", "--folds", "3", "--block-m", "1000", "--out", str(s / "out")]),
         "pretrain-siglip": lambda: Drill("pretrain-siglip", lambda s: ["pretrain", str(city()), "--out", str(s / "out"), "--objective", "siglip", "--model", "clip-small", "--epochs", "2", "--batch-size", "16", "--checkpoint-every", "2", *cpu], resumes=True),
-        "pretrain-tucker": lambda: Drill("pretrain-tucker", lambda s: ["pretrain", str(s / "area"), "--objective", "tucker", "--epochs", "2", "--dim", "16", "--checkpoint-every", "2", *cpu], {"area": i.kc_area(box, data, base)}, resumes=True),
         "publish": lambda: Drill("publish", lambda s: ["publish", str(s / "area"), str(s / "out"), "--pictures", "1"], {"area": city()}),
+    }  # fmt: skip
+
+
+def newer(box: Box, data: Path, base: Path) -> dict[str, Callable[[], Drill]]:
+    """Return the makers of the drills of verbs, objectives and ways in that came later."""
+    import inputs as i
+
+    city = lambda: i.city(box, base)  # noqa: E731
+    kc = lambda: i.kc_area(box, data, base)  # noqa: E731
+    begun = lambda: i.begun(box, data, base)  # noqa: E731
+    run = lambda: i.run_folder(box, base)  # noqa: E731
+    ckpt = lambda: str(i.checkpoint(box, base))  # noqa: E731
+    fitting = lambda: [
+        "--embeddings",
+        "colour",
+        "--indicator",
+        i.indicator(base),
+        "--probe",
+        "ridge",
+        "--folds",
+        "3",
+        "--block-m",
+        "1000",
+    ]  # noqa: E731
+    names = lambda area: {"area": area()}  # noqa: E731
+
+    def trained(objective: str, area: Callable[[], Path], *words: str, init: str = "", inside: bool = False):
+        """Pretrain by an objective; `inside` where it writes vectors into the area too."""
+
+        def args(s: Path) -> list[str]:
+            begin = ["--init", str(i.tiny(box, base, init)), "--adapter", "lora"] if init else []
+            place = str(s / "area") if inside else str(area())
+            return ["pretrain", place, "--objective", objective, "--out", str(s / "out"), "--checkpoint-every", "2",
+                    "--device", "cpu", *begin, *words]  # fmt: skip
+
+        return lambda: Drill(f"pretrain-{objective}", args, names(area) if inside else {}, resumes=True)
+
+    def add(kind: str, area: Callable[[], Path], words: Callable[[], list[str]]):
+        return lambda: Drill(
+            f"add-{kind}", lambda s: ["area", "add", kind, str(s / "area"), "--from", *words()], names(area)
+        )
+
+    def judged(suite: str, words: Callable[[], list[str]]):
+        return lambda: Drill(suite, lambda s: ["evaluate", suite, *words(), "--out", str(s / "out")])
+
+    small = ("--epochs", "2", "--batch-size", "16")
+    return {
+        "rebuild": lambda: Drill("rebuild", lambda s: i.kc_build(i.changed(data, base), str(s / "area")), names(kc)),
+        "pretrain-clip": trained("clip", city, "--model", "clip-small", *small),
+        "pretrain-caption": trained("caption", city, *small),
+        "pretrain-distill": lambda: Drill("pretrain-distill", lambda s: ["pretrain", str(city()), "--out", str(s / "out"), "--objective", "clip", "--model", "clip-small", "--distill", ckpt(), "--checkpoint-every", "2", "--device", "cpu", *small], resumes=True),
+        "pretrain-by-views": trained("views", city, "--set", "street_views=1", *small, inside=True),
+        "pretrain-neighbours": trained("neighbours", kc, "--epochs", "2", "--set", "batch_size=16", "--set", "vectors=colour", inside=True),
+        "pretrain-knowcl": trained("knowcl", kc, "--epochs", "4", "--set", "tower=vectors:colour", "--set", "graph=small", inside=True),
+        "pretrain-tucker": trained("tucker", kc, "--epochs", "2", "--set", "dim=16", inside=True),
+        "pretrain-compgcn": trained("compgcn", kc, "--epochs", "2", "--set", "dim=16", inside=True),
+        "pretrain-blip2": trained("blip2", city, *small, init="blip2"),
+        "pretrain-diffusion": trained("diffusion", city, *small, init="diffusion"),
+        "export": lambda: Drill("export", lambda s: ["export", str(i.open_clip_checkpoint(box, base)), "--to", "open_clip", "--out", str(s / "out")]),
+        "generate": lambda: Drill("generate", lambda s: ["generate", "a road", "--model", str(i.tiny(box, base, "diffusion")), "--out", str(s / "out"), "--area", str(s / "drawn"), "--number", "4", "--steps", "2", "--device", "cpu"]),
+        "describe-regions": lambda: Drill("describe-regions", lambda s: ["describe", str(s / "area")], names(city)),
+        "caption-coca": lambda: Drill("caption-coca", lambda s: ["caption", str(s / "area"), "--captioner", f"coca:{ckpt()}"], names(city)),
+        "captions-refine": lambda: Drill("captions-refine", lambda s: ["captions", "refine", str(s / "area"), "--rules", "length", "--rules", "sameness", "--rules", "place_name"], names(city)),
+        "captions-restore": lambda: Drill("captions-restore", lambda s: ["captions", "restore", str(s / "area")], names(lambda: i.refined(box, base))),
+        "captions-meta": lambda: Drill("captions-meta", lambda s: ["captions", "meta", str(s / "area")], names(city)),
+        "filter": lambda: Drill("filter", lambda s: ["area", "filter", str(city()), "--out", str(s / "out"), "--caption-word", "river"]),
+        "graph-build": lambda: Drill("graph-build", lambda s: ["graph", "build", str(s / "area"), "--replace"], names(kc)),
+        "add-raster": add("raster", begun, lambda: [str(i.raster(base / "people.tif")), "--statistic", "sum", "--name", "people", "--unit", "people"]),
+        "add-captions": add("captions", kc, lambda: [str(i.captions_table(base))]),
+        "add-embeddings": add("embeddings", begun, lambda: [str(i.vectors_table(base)), "--name", "alpha", "--region-id", "geoid"]),
+        "add-streetviews": add("streetviews", begun, lambda: [str(i.king_county(data, base / "kc") / "tiles"), "--tiles-table", str(i.king_county(data, base / "kc") / "tiles.csv"), "--region-id", "geoid"]),
+        "zero-shot": judged("zero-shot", lambda: ["--model", ckpt(), "--data", str(i.classes(data, base / "classes")), "--prompts", "name"]),
+        "probe": judged("probe", lambda: ["--model", ckpt(), "--data", str(i.classes(data, base / "classes"))]),
+        "explain": judged("explain", lambda: [str(run()), "--tiles", "2", "--grid", "2", "--draws", "3"]),
+        "transfer": judged("transfer", lambda: [str(city()), str(i.other_city(box, base)), *fitting()]),
+        "robustness": judged("robustness", lambda: [str(city()), *fitting()[2:], "--model", "colour", "--corruptions", "noise", "--no-matrix"]),
+        "text": judged("text", lambda: [str(city()), *fitting()[2:], "--epochs", "1", "--device", "cpu"]),
     }  # fmt: skip
 
 

@@ -343,9 +343,8 @@ def not_readable(stage: Stage) -> tuple[list[str], str]:
     """An input may not be read."""
     if not stage.verb.inside:
         return [], "left out: its input is shared"
-    place = stage.folder / "area" / "images.parquet"
-    if stage.verb.name.startswith("graph"):
-        place = stage.folder / "area" / "triples.parquet"
+    names = {"graph-embed": "triples", "add-indicators": "regions"}
+    place = stage.folder / "area" / f"{names.get(stage.verb.name, 'images')}.parquet"
     place.chmod(0)
     try:
         ended = stage.box.run(stage.verb.args(stage.folder, stage.out()), stage.folder, before=_DROPPED)

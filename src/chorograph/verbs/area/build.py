@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chorograph.acquisition.own.own_settings import OwnFiles
+from chorograph.ground.drafts import home_of, real, sweep
 from chorograph.ground.settings import plain, setting
-from chorograph.ground.stage import Ledger, Outcome, Progress, make_folder, read_manifest, run_stage
+from chorograph.ground.stage import Ledger, Outcome, Progress, make_folder, read_manifest
 from chorograph.verbs.verb import Verb
 
 
@@ -33,14 +33,18 @@ def inputs(settings: Settings) -> list[Path]:
 
 
 def run(settings: Settings, progress: Progress) -> Outcome:
-    """Build the area; its manifest lies within. One that this verb built is built anew in its place."""
-    if (before := _built_before(settings.out)) is not None:
-        return _rebuild(settings, before, progress)
+    """Build the area; its manifest lies within. One that this verb built is built anew, and takes its place whole."""
+    before = _built_before(settings.out)
 
     def work(ledger: Ledger, out: Path) -> None:
         from chorograph.acquisition.own.build import build_area
+        from chorograph.area.rebuilding import check_only_built, keep_the_rest
 
+        if before is not None:
+            check_only_built(settings.out)
         build_area(settings, out, ledger, progress)
+        if before is not None:
+            keep_the_rest(settings.out, out, before.get("counts", {}))
         _describe(settings, out)
 
     return make_folder(
@@ -49,44 +53,19 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         config=plain(settings),
         inputs=inputs(settings),
         work=work,
+        replace=before is not None,
     )
 
 
 def _built_before(out: Path) -> dict[str, Any] | None:
     """Return the manifest of the build that stands at `out`, None where there is none."""
+    out = real(out)
+    sweep(home_of(out), out.name)  # killed while one took the place of another, a build puts the old one back
     manifest = out / "manifest.json"
     if not manifest.is_file() or not (out / "area.toml").is_file():
         return None
     before = read_manifest(manifest)
     return before if before.get("stage") == "area build" else None
-
-
-def _rebuild(settings: Settings, before: dict[str, Any], progress: Progress) -> Outcome:
-    """Build beside, and move what was built into the area: what other verbs put there stays."""
-    aside = settings.out.resolve().with_name(f".{settings.out.resolve().name}.rebuilding")
-
-    def work(ledger: Ledger) -> None:
-        from chorograph.acquisition.own.build import build_area
-        from chorograph.area.rebuilding import check_only_built, put_in_place
-
-        check_only_built(settings.out)
-        shutil.rmtree(aside, ignore_errors=True)  # of a build that was stopped
-        try:
-            named = replace(settings, name=settings.name or settings.out.resolve().name)
-            build_area(named, aside, ledger, progress)
-            _describe(settings, aside)
-            put_in_place(aside, settings.out, before.get("counts", {}))
-            _describe(settings, settings.out)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-
-    return run_stage(
-        "area build",
-        manifest=settings.out / "manifest.json",
-        config=plain(settings),
-        inputs=inputs(settings),
-        work=work,
-    )
 
 
 def _describe(settings: Settings, area: Path) -> None:
