@@ -6,7 +6,7 @@ All functions take (target, predicted) in scikit-learn's order; `weight` counts 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,12 +99,29 @@ class BlockBootstrap:
 
     def estimate(self, metric: Metric, target: Vector, predicted: Vector, groups: NDArray[np.int64]) -> Estimate:
         """Return the metric over all rows, with its 95 % interval over the replicates."""
-        value = float(metric(target, predicted, np.ones(len(target))))
-        if len(np.unique(groups)) < 2:
-            return Estimate(value, np.nan, np.nan)
-        drawn = np.concatenate([metric(target, predicted, weight) for weight in self.weights(groups)])
-        lower, upper = np.nanpercentile(drawn, [2.5, 97.5]) if np.isfinite(drawn).any() else (np.nan, np.nan)
-        return Estimate(value, float(lower), float(upper))
+        return self.estimates({"": metric}, target, predicted, groups)[""]
+
+    def estimates(
+        self, metrics: Mapping[str, Metric], target: Vector, predicted: Vector, groups: NDArray[np.int64]
+    ) -> dict[str, Estimate]:
+        """Return each metric by name, as `estimate` does one; the replicates are drawn once for all."""
+        drawn: dict[str, list[Vector]] = {name: [] for name in metrics}
+        if len(np.unique(groups)) > 1:
+            for weight in self.weights(groups):
+                for name, metric in metrics.items():
+                    drawn[name].append(metric(target, predicted, weight))
+        whole = np.ones(len(target))
+        return {
+            name: Estimate(float(metric(target, predicted, whole)), *_bounds(drawn[name]))
+            for name, metric in metrics.items()
+        }
+
+
+def _bounds(drawn: list[Vector]) -> tuple[float, float]:
+    """Return the middle 95 % of what was drawn, NaN where nothing was."""
+    values = np.concatenate([*drawn, np.empty(0)])
+    lower, upper = np.nanpercentile(values, [2.5, 97.5]) if np.isfinite(values).any() else (np.nan, np.nan)
+    return float(lower), float(upper)
 
 
 def coverage(inside: Vector, _: Vector, weight: Vector) -> Vector:

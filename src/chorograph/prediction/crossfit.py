@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,12 @@ def cross_fit(
     folds: Folds,
     make_probe: ProbeMaker,
     progress: Progress = silent,
+    *,
+    unlabelled: bool = True,
 ) -> Predictions:
     """Predict all n regions: labelled ones by the probe of their fold, all others by one fitted on every label.
+
+    With `unlabelled` False those others are not predicted, which spares that fit.
 
     `target` (n,), or (n, k) for a probe of many targets, is NaN where unlabelled, all k in the same rows; `folds`
     parts the labelled rows, in their order. A region that lacks a modality is predicted by a probe of the modalities
@@ -82,7 +87,8 @@ def cross_fit(
     predicted, scale = np.full(target.shape, np.nan), np.full(target.shape, np.nan)
     basis = np.full(len(target), "", dtype=object)
     jobs = [(spread(train, labelled), spread(test, labelled)) for _, train, test in folds]
-    jobs.append((labelled, fold < 0))
+    if unlabelled:
+        jobs.append((labelled, fold < 0))
     choices: list[Mapping[str, float]] = []
     for done, (train, test) in enumerate(jobs, start=1):
         for names, rows in _by_pattern(fused, test):
@@ -109,6 +115,7 @@ def cross_fit_many(
     progress: Progress = silent,
     *,
     together: bool | None = None,
+    unlabelled: bool = True,
 ) -> dict[str, Predictions]:
     """Predict many targets (each (n,), NaN where unlabelled), as `cross_fit` does one by one, but sooner.
 
@@ -123,8 +130,9 @@ def cross_fit_many(
         together = bool(get_tags(make_probe({}, _FEWEST_ROWS)).target_tags.multi_output)
     for mask in {mask.tobytes(): mask for mask in masks.values()}.values():
         names, folds = [name for name in targets if np.array_equal(masks[name], mask)], folds_of(mask)
+        fit = partial(cross_fit, fused, folds=folds, make_probe=make_probe, progress=progress, unlabelled=unlabelled)
         if together and len(names) > 1:
-            run = cross_fit(fused, np.stack([targets[name] for name in names], axis=1), folds, make_probe, progress)
+            run = fit(np.stack([targets[name] for name in names], axis=1))
             for column, name in enumerate(names):
                 found[name] = replace(
                     run,
@@ -133,7 +141,7 @@ def cross_fit_many(
                     choices=run.choices[column : column + 1],
                 )
         else:
-            found.update({name: cross_fit(fused, targets[name], folds, make_probe, progress) for name in names})
+            found.update({name: fit(targets[name]) for name in names})
     return {name: found[name] for name in targets}
 
 

@@ -98,9 +98,11 @@ def fit_tasks(tasks: Sequence[Task], model: Model, seed: int, progress: Progress
     return [Fits(run, {name: runs[number] for name, runs in baselines.items()}) for number, run in enumerate(models)]
 
 
-def cross_fit_tasks(tasks: Sequence[Task], model: Model, progress: Progress = silent) -> list[Predictions]:
+def cross_fit_tasks(
+    tasks: Sequence[Task], model: Model, progress: Progress = silent, *, unlabelled: bool = True
+) -> list[Predictions]:
     """Return the model's predictions of each task, in the task's folds; what tasks share is computed once."""
-    return _cross_fit(tasks, model.features, model.make_probe, progress)
+    return _cross_fit(tasks, model.features, model.make_probe, progress, unlabelled=unlabelled)
 
 
 def _cross_fit(
@@ -110,11 +112,18 @@ def _cross_fit(
     progress: Progress = silent,
     *,
     together: bool | None = None,
+    unlabelled: bool = True,
 ) -> list[Predictions]:
     folds: dict[bytes, Folds] = {task.labelled.tobytes(): task.folds for task in tasks}
     targets = {str(number): task.target for number, task in enumerate(tasks)}
     runs = cross_fit_many(
-        features, targets, lambda mask: folds[mask.tobytes()], make_probe, progress, together=together
+        features,
+        targets,
+        lambda mask: folds[mask.tobytes()],
+        make_probe,
+        progress,
+        together=together,
+        unlabelled=unlabelled,
     )
     return list(runs.values())
 

@@ -25,7 +25,7 @@ from chorograph.prediction.features import read_features
 from chorograph.prediction.fits import Fits, Model, fit_tasks, make_model, probe_maker
 from chorograph.prediction.judging.ablation import ablate
 from chorograph.prediction.judging.intervals import shift_weights
-from chorograph.prediction.judging.leakage import Finding, look_for_leaks
+from chorograph.prediction.judging.leakage import Finding, labels_among_features, leaks_between_folds
 from chorograph.prediction.judging.scores import Row, Scores, attainable_row
 from chorograph.prediction.judging.scoring import Scoring
 from chorograph.prediction.judging.suggest import as_frame, suggest
@@ -71,13 +71,14 @@ def predict_profile(
     tasks: list[tuple[Task, Ledger, list[Finding]]] = []
     left_out: dict[str, str] = {}
     parted = Parted(features, settings, split)
+    between: dict[bytes, list[Finding]] = {}
     names = indicators_asked(area, indicators)
     for name in names:
         own = Ledger()
         try:
             question = make_question(area, name, settings, own, settings.neediest)
             task = parted.task(question, own)
-            tasks.append((task, own, _look_for_leaks(task, settings.allow_leaks, own)))
+            tasks.append((task, own, _look_for_leaks(task, between, settings.allow_leaks, own)))
         except ChorographError as error:
             if len(names) == 1:
                 raise
@@ -151,19 +152,23 @@ def _judge(
     return Prediction(frame, scores, _tables(task, fits, model, scoring, settings, progress))
 
 
-def _look_for_leaks(task: Task, allowed: bool, ledger: Ledger) -> list[Finding]:
-    """Stop at a leak unless it is allowed; put everything found among the warnings, which every output shows."""
+def _look_for_leaks(task: Task, between: dict[bytes, list[Finding]], allowed: bool, ledger: Ledger) -> list[Finding]:
+    """Stop at a leak unless it is allowed; put everything found among the warnings, which every output shows.
+
+    `between` keeps what was found between folds: tasks that are labelled in the same regions share it.
+    """
     labelled = task.labelled
-    found = look_for_leaks(
-        task.area,
-        task.features.regions[labelled].reset_index(drop=True),
-        task.target[labelled],
-        task.folds,
-        task.split,
-        task.duplicates,
-        {name: block[labelled] for name, block in task.fused.blocks.items()},
-        task.features.embeddings if "image" in task.fused.blocks else None,
-    )
+    if (key := labelled.tobytes()) not in between:
+        between[key] = leaks_between_folds(
+            task.area,
+            task.features.regions[labelled].reset_index(drop=True),
+            task.folds,
+            task.split,
+            task.duplicates,
+            task.features.embeddings if "image" in task.fused.blocks else None,
+        )
+    blocks = {name: block[labelled] for name, block in task.fused.blocks.items()}
+    found = between[key] + labels_among_features(blocks, task.target[labelled])
     stopping = [finding.what for finding in found if finding.leak]
     if stopping and not allowed:
         raise LeakError(f"{'; '.join(stopping)}. --allow-leaks goes on, and says so in the report")

@@ -69,7 +69,8 @@ def fit_at_distance(
         if key not in parted:
             parted[key] = _part(task, settings)
     again = [(task, found) for task in tasks if (found := parted[task.labelled.tobytes()]) is not None]
-    runs = cross_fit_tasks([replace(task, folds=folds) for task, (folds, _) in again], model, progress) if again else []
+    parted_again = [replace(task, folds=folds) for task, (folds, _) in again]
+    runs = cross_fit_tasks(parted_again, model, progress, unlabelled=False) if again else []
     fitted = {id(task): AtDistance(run, *found) for (task, found), run in zip(again, runs, strict=True)}
     return [fitted.get(id(task)) for task in tasks]
 

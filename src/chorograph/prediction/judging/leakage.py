@@ -50,30 +50,33 @@ class Finding:
         return asdict(self)
 
 
-def look_for_leaks(
+def leaks_between_folds(
     area: Area,
     regions: gpd.GeoDataFrame,
-    target: NDArray[np.float64],
     folds: Folds,
     split: Split,
     duplicates: NDArray[np.int64],
-    blocks: Mapping[str, Matrix],
     embeddings: Embeddings | None,
 ) -> list[Finding]:
-    """Look through the labelled `regions` (n rows, as `target` and `folds`) and the modalities `blocks` (n, width).
+    """Return what the folds of labelled `regions` (n rows, as `folds`) let through, whichever the labels are.
 
     `duplicates`: equal numbers from 0 for regions that share an identical image.
     """
     findings = [
         _neighbours(regions, folds, split),
         _identical_images(regions["region_id"], folds, duplicates),
-        *(_labels_among_features(name, block, target) for name, block in blocks.items()),
     ]
     if embeddings is not None:
         findings += [
             _near_duplicates(area, regions["region_id"], folds, embeddings),
             _seen_in_pretraining(regions["region_id"], area.images, embeddings),
         ]
+    return [finding for finding in findings if finding is not None]
+
+
+def labels_among_features(blocks: Mapping[str, Matrix], target: NDArray[np.float64]) -> list[Finding]:
+    """Return which modalities (n, width) hold the labels (n,) themselves, or a monotone function of them."""
+    findings = [_labels_among(name, block, target) for name, block in blocks.items()]
     return [finding for finding in findings if finding is not None]
 
 
@@ -109,7 +112,7 @@ def _identical_images(region_ids: pd.Series[str], folds: Folds, duplicates: NDAr
     return Finding(what, len(sharing), True)
 
 
-def _labels_among_features(name: str, block: Matrix, target: NDArray[np.float64]) -> Finding | None:
+def _labels_among(name: str, block: Matrix, target: NDArray[np.float64]) -> Finding | None:
     """Find columns that are the label, or a monotone function of it."""
     rows = np.isfinite(block).all(1)
     if rows.sum() < 10:

@@ -63,7 +63,7 @@ class Scoring:
         sign = 1.0 if self.neediest == "high" else -1.0
 
         def estimates(metrics: Mapping[str, Metric], target: Vector, predicted: Vector) -> dict[str, Estimate | None]:
-            return {n: self.bootstrap.estimate(m, target, predicted, blocks) for n, m in metrics.items()}
+            return {**self.bootstrap.estimates(metrics, target, predicted, blocks)}
 
         needy = self.neediest != "none"
         curve = cost_curve(sign * fitted_target, sign * fitted, SHARES[-1]) if needy else []

@@ -27,15 +27,14 @@ FAR_BEHIND = 1.05
 class Candidate:
     """One way to predict: its name, the modalities it reads, and the estimator for their columns.
 
-    `make(columns, rows, trial)` returns an unfitted regressor; `trial` asks for a cheaper one, of which only the
-    predictions of rows that it has not seen are used. `usual`: weight goes here, shared with the other usual ones,
+    `make(columns, rows)` returns an unfitted regressor. `usual`: weight goes here, shared with the other usual ones,
     where the training rows do not tell otherwise. `scout`: an earlier candidate that reads the same for less; where its
     inner error is more than `FAR_BEHIND` times the least so far, this one is not tried.
     """
 
     name: str
     modalities: tuple[str, ...]
-    make: Callable[[Columns, int, bool], Any]
+    make: Callable[[Columns, int], Any]
     usual: bool = False
     scout: str | None = None
 
@@ -47,7 +46,8 @@ class AutoProbe(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     learner): the mean of the training rows is a candidate, so that weight goes there where nothing predicts anything.
     Few rows tell candidates apart badly, so weights are drawn to equal ones of the usual candidates, as if by
     `STRENGTH` rows more. They are learnt from inner folds of the training rows alone, so that scores of held-out rows
-    stay honest. Candidates that can leave rows out without a new fit (`held_out`) do. No candidate predicts further
+    stay honest. Candidates that can tell what they would predict of rows left out while they are fitted
+    (`fit_unseen`) are fitted once. No candidate predicts further
     outside the training targets than their standard deviation: of a region unlike all others ridge says anything, which
     even a small weight does not forgive. The standard deviation is that of the mixture: each member's own (its inner
     error where it does not know), and how far members lie apart.
@@ -126,7 +126,7 @@ class AutoProbe(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _fitted(self, number: int, rows: NDArray[Any], targets: Matrix, which: NDArray[np.bool_]) -> Any:
         """Return a candidate fitted on all training rows, for some of the targets."""
         candidate = self.used_[number]
-        made = candidate.make(self._within(candidate), len(rows), False)
+        made = candidate.make(self._within(candidate), len(rows))
         return made.fit(self._part(candidate, rows), targets[:, which])
 
     def _unseen(
@@ -134,17 +134,17 @@ class AutoProbe(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     ) -> Matrix:
         """Return what a candidate predicts of each training row when fitted without its fold, (n, targets tried).
 
-        One that can leave rows out without a new fit is fitted on all of them, and kept.
+        One that tells so while it is fitted on all of them is kept.
         """
         candidate = self.used_[number]
         columns, part, tried = self._within(candidate), self._part(candidate, rows), targets[:, which]
-        if hasattr(candidate.make(columns, len(rows), False), "held_out"):
-            member = self._fitted(number, rows, targets, which)
+        member = candidate.make(columns, len(rows))
+        if hasattr(member, "fit_unseen"):
             self.members_[number] = (member, which)
-            return np.asarray(member.held_out(folds)).reshape(tried.shape)
+            return np.asarray(member.fit_unseen(part, tried, folds)).reshape(tried.shape)
         found = np.empty(tried.shape)
         for train, test in folds:
-            trial = clone(candidate.make(columns, len(train), True)).fit(part[train], tried[train])
+            trial = clone(candidate.make(columns, len(train))).fit(part[train], tried[train])
             found[test] = np.asarray(trial.predict(part[test])).reshape(len(test), -1)
         return found
 

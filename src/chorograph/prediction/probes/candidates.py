@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -23,8 +23,6 @@ Columns = Mapping[str, slice]
 
 #: Above this many training rows a Gaussian process within `auto` rests on inducing rows: there are up to three of them.
 MOST_IN_AUTO = 1000
-#: Trees of a forest that predicts, and of one that is only tried.
-_TREES, _TREES_TRIED = TREES, 25
 #: What a process is tried on first and foremost (`features.STANDARD`), and what the strongest baseline reads.
 _STANDARD, _PLACE = ("image", "context", "location"), ("location", "shape")
 
@@ -32,36 +30,57 @@ _STANDARD, _PLACE = ("image", "context", "location"), ("location", "shape")
 class Forests(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """A random forest for each target: what one is predicted as does not depend on which others are asked for.
 
-    Fitted: `forests_`.
+    Fitted by `fit_unseen`, a part of the trees is grown without each fold, and predicts it; all of them together are
+    the forest. Fitted: `forests_`, a list of parts for each target.
     """
 
-    def __init__(self, trees: int = _TREES, seed: int = 0) -> None:
+    def __init__(self, trees: int = TREES, seed: int = 0) -> None:
         self.trees = trees
         self.seed = seed
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit on X (n, d) and y (n,) or (n, k)."""
+        self.fit_unseen(X, y, [(slice(None), slice(0))])
+        return self
+
+    def fit_unseen(self, X: ArrayLike, y: ArrayLike, folds: Sequence[tuple[Any, Any]]) -> NDArray[np.float64]:
+        """Fit, and return what trees grown without a row's fold predict of it, (n,) or (n, k).
+
+        `folds` are (rows to grow trees on, rows to predict).
+        """
         rows, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True, multi_output=True)
         self.single_ = np.ndim(target) == 1
-        most = ROWS_OF_A_TREE if len(rows) > ROWS_OF_A_TREE else None
         targets = np.asarray(target, dtype=np.float64).reshape(len(rows), -1)
         # A tree stops splitting where the variance is below 2e-16, in whichever unit.
         self.mean_, spread = targets.mean(0), targets.std(0)
         self.scale_ = np.where(spread > 0, spread, 1.0)
+        z, trees = (targets - self.mean_) / self.scale_, -(-self.trees // len(folds))
         self.forests_ = [
-            RandomForestRegressor(
-                self.trees, min_samples_leaf=2, max_samples=most, n_jobs=1, random_state=self.seed
-            ).fit(rows, column)
-            for column in ((targets - self.mean_) / self.scale_).T
+            [self._grow(rows[train], column[train], trees, part) for part, (train, _) in enumerate(folds)]
+            for column in z.T
         ]
-        return self
+        unseen = np.empty_like(z)
+        for column, forests in enumerate(self.forests_):
+            for forest, (_, test) in zip(forests, folds, strict=True):
+                if len(rows[test]):
+                    unseen[test, column] = forest.predict(rows[test])
+        unseen = unseen * self.scale_ + self.mean_
+        return np.asarray(unseen[:, 0] if self.single_ else unseen)
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return predictions (n,) or (n, k)."""
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=np.float64, reset=False)
-        found = np.stack([forest.predict(rows) for forest in self.forests_], axis=1) * self.scale_ + self.mean_
+        each = [np.mean([forest.predict(rows) for forest in forests], axis=0) for forests in self.forests_]
+        found = np.stack(each, axis=1) * self.scale_ + self.mean_
         return np.asarray(found[:, 0] if self.single_ else found)
+
+    def _grow(self, rows: NDArray[Any], target: NDArray[np.float64], trees: int, part: int) -> RandomForestRegressor:
+        most = ROWS_OF_A_TREE if len(rows) > ROWS_OF_A_TREE else None
+        seed = self.seed + part
+        return RandomForestRegressor(trees, min_samples_leaf=2, max_samples=most, n_jobs=1, random_state=seed).fit(
+            rows, target
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -84,12 +103,12 @@ def candidates(modalities: tuple[str, ...], seed: int) -> list[Candidate]:
     Gaussian processes on the standard modalities and on everything, and ridge on the standard ones, are the usual ones;
     beside them ridge on everything, a process on location and shape, and what the baselines are. The forest is tried
     where that process is not far behind. With n training rows a fit costs at most three times some tens of steps of
-    min(n, 1000)³ and 225 trees, a target, and, shared by targets, twelve of min(n, columns)³.
+    min(n, 1000)³ and 100 trees, a target, and, shared by targets, twelve of min(n, columns)³.
     """
     standard = tuple(name for name in modalities if name in _STANDARD) or modalities
     sets = list(dict.fromkeys([standard, modalities]))
     place = tuple(name for name in modalities if name in _PLACE)
-    found = [Candidate("mean", (), lambda columns, rows, trial: DummyRegressor())]
+    found = [Candidate("mean", (), lambda columns, rows: DummyRegressor())]
     if "location" in modalities:
         found.append(Candidate("location", ("location",), _nearest))
     alone = {"region shape": "shape", "POI counts": "poi", "graph": "graph", "graph counts": "graph-degrees"}
@@ -106,7 +125,7 @@ def candidates(modalities: tuple[str, ...], seed: int) -> list[Candidate]:
         found.append(_process_on(place, seed))
     if set(_PLACE) <= set(modalities):
         scout = f"gp on {_named(place)}"
-        found.append(Candidate("location + shape", _PLACE, lambda c, n, trial: _forest(trial, seed), scout=scout))
+        found.append(Candidate("location + shape", _PLACE, lambda c, n: Forests(seed=seed), scout=scout))
     return found
 
 
@@ -114,21 +133,17 @@ def _named(modalities: tuple[str, ...]) -> str:
     return " + ".join(modalities)
 
 
-def _ridge(columns: Columns, rows: int, trial: bool) -> Any:
+def _ridge(columns: Columns, rows: int) -> Any:
     # One modality alone is fitted as its baseline is.
     return RidgePath(groups=columns if len(columns) > 1 else None)
 
 
-def _nearest(columns: Columns, rows: int, trial: bool) -> Any:
+def _nearest(columns: Columns, rows: int) -> Any:
     return KNeighborsRegressor(min(10, rows))
 
 
-def _forest(trial: bool, seed: int) -> Any:
-    return Forests(_TREES_TRIED if trial else _TREES, seed)
-
-
 def _process_on(modalities: tuple[str, ...], seed: int, *, usual: bool = False) -> Candidate:
-    def make(columns: Columns, rows: int, trial: bool) -> Any:
+    def make(columns: Columns, rows: int) -> Any:
         return ScalingProcess(columns, MOST_IN_AUTO, seed)
 
     return Candidate(f"gp on {_named(modalities)}", modalities, make, usual)

@@ -9,23 +9,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
-from scipy.linalg.lapack import dpotri
-from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from chorograph.ground.arrays import Matrix
+from chorograph.prediction.probes.evidence import JITTER, best_evidence
 
-#: Bounds of log variance and log noise, in units of the target's variance.
-_LOG_VARIANCE, _LOG_NOISE = (-9.0, 3.0), (-6.0, 1.0)
-#: How far a log length may go from the median distance between training rows.
-_LOG_LENGTH_REACH = 4.0
-_JITTER = 1e-6
 #: Leading components of a group that distances are taken in.
 COMPONENTS = 100
-#: The evidence is found to this part of itself: ten times closer moved no R2 by 0.001, and took twice the steps.
-_CLOSE_ENOUGH = 1e-6
 
 
 class GaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -134,9 +126,9 @@ class Field:
         """Find the hyperparameters of `target` (n,) by its evidence, and factor its covariance."""
         mean, scale = float(target.mean()), float(target.std()) or 1.0
         z = (target - mean) / scale
-        log_variance, log_length, noise = best_evidence(terms, distances, z)
+        log_variance, log_length, noise = best_evidence([term.rough for term in terms], distances, z)
         covariance = _covariance(terms, distances, log_variance, log_length)
-        covariance[np.diag_indices(len(z))] += noise + _JITTER
+        covariance[np.diag_indices(len(z))] += noise + JITTER
         factor = cho_factor(covariance, lower=True)
         return cls(mean, scale, log_variance, log_length, noise, factor, cho_solve(factor, z), z)
 
@@ -159,7 +151,7 @@ class Field:
             return mean, np.ones(len(mean))
         explained = np.einsum("ij,ji->i", covariance, cho_solve(self.factor, covariance.T))
         variance = np.exp(self.log_variance).sum() + self.noise - explained
-        return mean, np.sqrt(np.maximum(variance, _JITTER)) * self.scale
+        return mean, np.sqrt(np.maximum(variance, JITTER)) * self.scale
 
     def held_out(self, parts: list[Any]) -> Matrix:
         """Return the mean of each training row without the rows of its part."""
@@ -196,75 +188,16 @@ class Term:
         scaled = (rows[:, self.columns] - self.centre) / self.scale
         return scaled if self.axes is None else scaled @ self.axes
 
-    def kernel(self, distance: Matrix) -> tuple[Matrix, Matrix]:
-        """Return the kernel at scaled distances, and its derivative by the logarithm of the length."""
-        if self.name == "location":
-            value = np.exp(-distance)
-            return value, distance * value
-        value = np.exp(-0.5 * distance**2)
-        return value, distance**2 * value
+    @property
+    def rough(self) -> bool:
+        """Whether the group's field is rough, as house prices are: the exponential kernel, not the squared one."""
+        return self.name == "location"
 
-
-def best_evidence(terms: list[Term], distances: list[Matrix], z: Matrix) -> tuple[Matrix, Matrix, float]:
-    """Return log variances, log lengths and the noise variance that maximise the posterior of z, standardised.
-
-    z is (n,), or (n, k) for those that maximise the mean over k targets.
-    """
-    centres = np.array([_log_median(distance) for distance in distances])
-    start = np.concatenate([np.full(len(centres), -np.log(2 * len(centres))), centres, [np.log(0.3)]])
-    bounds = (
-        [_LOG_VARIANCE] * len(centres)
-        + [(centre - _LOG_LENGTH_REACH, centre + _LOG_LENGTH_REACH) for centre in centres]
-        + [_LOG_NOISE]
-    )
-    found = minimize(
-        _negative_log_posterior,
-        start,
-        args=(terms, distances, centres, z),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"maxiter": 200, "ftol": _CLOSE_ENOUGH},
-    )
-    return found.x[: len(centres)], found.x[len(centres) : -1], float(np.exp(found.x[-1]))
+    def kernel(self, distance: Matrix) -> Matrix:
+        """Return the kernel at scaled distances."""
+        return np.asarray(np.exp(-distance) if self.rough else np.exp(-0.5 * distance**2))
 
 
 def _covariance(terms: list[Term], distances: list[Matrix], log_variance: Matrix, log_length: Matrix) -> Matrix:
     parts = zip(terms, distances, log_variance, log_length, strict=True)
-    return np.asarray(sum(np.exp(v) * term.kernel(d / np.exp(length))[0] for term, d, v, length in parts))
-
-
-def _negative_log_posterior(
-    theta: Matrix, terms: list[Term], distances: list[Matrix], centres: Matrix, z: Matrix
-) -> tuple[float, Matrix]:
-    """Return the negative log posterior (up to a constant) and its gradient (Rasmussen and Williams 2006, eq. 5.9)."""
-    number = len(terms)
-    variance, length, noise = np.exp(theta[:number]), theta[number:-1], float(np.exp(theta[-1]))
-    kernels = [term.kernel(d / np.exp(el)) for term, d, el in zip(terms, distances, length, strict=True)]
-    covariance = sum(v * value for v, (value, _) in zip(variance, kernels, strict=True))
-    covariance[np.diag_indices(len(z))] += noise + _JITTER
-    try:
-        factor = cho_factor(covariance, lower=True)
-    except np.linalg.LinAlgError:
-        return 1e10, np.zeros_like(theta)
-    weights = cho_solve(factor, z)
-    columns, solved = z.reshape(len(z), -1), weights.reshape(len(z), -1)
-    outer = solved @ solved.T / columns.shape[1] - _inverse(factor[0])
-    value = 0.5 * np.vdot(columns, solved) / columns.shape[1] + np.log(np.diag(factor[0])).sum()
-    value += variance.sum() + 0.5 * ((length - centres) ** 2).sum()
-    by_variance = [-0.5 * v * np.vdot(outer, k) + v for v, (k, _) in zip(variance, kernels, strict=True)]
-    by_length = [-0.5 * v * np.vdot(outer, slope) for v, (_, slope) in zip(variance, kernels, strict=True)]
-    gradient = np.concatenate([by_variance, by_length + (length - centres), [-0.5 * noise * np.trace(outer)]])
-    return float(value), gradient
-
-
-def _inverse(factor: Matrix) -> Matrix:
-    """Return the inverse of a matrix from its lower Cholesky factor; a third of the work of solving for an identity."""
-    lower, _ = dpotri(factor, lower=1)
-    lower = np.tril(lower)
-    return np.asarray(lower + np.tril(lower, -1).T)
-
-
-def _log_median(distance: Matrix) -> float:
-    apart = distance[distance > 0]
-    return float(np.log(np.median(apart))) if apart.size else 0.0
+    return np.asarray(sum(np.exp(v) * term.kernel(d / np.exp(length)) for term, d, v, length in parts))

@@ -46,10 +46,9 @@ class ScalingProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self.process_.predict(X, return_std=return_std)
 
-    def held_out(self, folds: Sequence[tuple[Any, Any]]) -> Matrix:
-        """Return what the training rows would be predicted as without their fold."""
-        check_is_fitted(self)
-        return self.process_.held_out(folds)
+    def fit_unseen(self, X: ArrayLike, y: ArrayLike, folds: Sequence[tuple[Any, Any]]) -> Matrix:
+        """Fit, and return what the training rows would be predicted as without their fold, at the same kernels."""
+        return self.fit(X, y).process_.held_out(folds)
 
     def posterior(self, X: ArrayLike) -> tuple[Matrix, float]:
         """Return the posterior covariance at rows X and the noise variance; `InputError` where it is not exact."""

@@ -14,10 +14,9 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from chorograph.ground.arrays import Matrix
-from chorograph.prediction.probes.gaussian_process import COMPONENTS, Term, best_evidence
+from chorograph.prediction.probes.evidence import JITTER, LOG_NOISE, LOG_VARIANCE, best_evidence
+from chorograph.prediction.probes.gaussian_process import COMPONENTS, Term
 
-_LOG_VARIANCE, _LOG_NOISE = (-9.0, 3.0), (-6.0, 1.0)
-_JITTER = 1e-6
 #: Rows that kernels are taken of at once, and rows that components are found from.
 _CHUNK, _MOST_FOR_AXES = 2000, 2000
 
@@ -105,10 +104,11 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
         self.terms_ = [Term.of(name, part, wide_rows[:, part], self.components) for name, part in groups.items()]
         reduced = [term.reduce(rows[sample].astype(np.float64)) for term in self.terms_]
         distances = [cdist(part, part) for part in reduced]
-        log_variance, self.log_length_, noise = best_evidence(self.terms_, distances, self.z_[sample])
+        rough = [term.rough for term in self.terms_]
+        log_variance, self.log_length_, noise = best_evidence(rough, distances, self.z_[sample])
         self.lengths_ = {t.name: float(np.exp(v)) for t, v in zip(self.terms_, self.log_length_, strict=True)}
         kernels = [
-            term.kernel(distance / np.exp(length))[0]
+            term.kernel(distance / np.exp(length))
             for term, distance, length in zip(self.terms_, distances, self.log_length_, strict=True)
         ]
         start = np.r_[log_variance, np.log(noise)]
@@ -119,9 +119,9 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
         self.inducing_, self.factors_ = [], []
         for term, length in zip(self.terms_, self.log_length_, strict=True):
             points = np.unique(term.reduce(rows.astype(np.float64)), axis=0)
-            kernel = term.kernel(cdist(points, points) / np.exp(length))[0]
+            kernel = term.kernel(cdist(points, points) / np.exp(length))
             self.inducing_.append(points)
-            self.factors_.append(np.linalg.cholesky(kernel + _JITTER * np.eye(len(points))))
+            self.factors_.append(np.linalg.cholesky(kernel + JITTER * np.eye(len(points))))
         self.width_ = [len(points) for points in self.inducing_]
 
     def _features(self, rows: NDArray[Any]) -> Matrix:
@@ -129,7 +129,7 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
         parts = zip(self.terms_, self.log_length_, self.inducing_, self.factors_, strict=True)
         found = []
         for term, length, points, factor in parts:
-            kernel = term.kernel(cdist(term.reduce(rows.astype(np.float64)), points) / np.exp(length))[0]
+            kernel = term.kernel(cdist(term.reduce(rows.astype(np.float64)), points) / np.exp(length))
             found.append(solve_triangular(factor, kernel.T, lower=True).T)
         return np.hstack(found)
 
@@ -148,7 +148,7 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
 
     def _solve(self, gram: Matrix, moment: Matrix, column: int) -> tuple[tuple[Matrix, bool], Matrix]:
         """Return the factor of the weights' precision and the weights (m,) of the features, for one target."""
-        amplitude, noise = self._amplitude(column), self.noise_[column] + _JITTER
+        amplitude, noise = self._amplitude(column), self.noise_[column] + JITTER
         precision = amplitude[:, None] * gram * amplitude
         precision[np.diag_indices(len(gram))] += noise
         factor = cho_factor(precision, lower=True, overwrite_a=True)
@@ -165,7 +165,7 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
             scaled = features * self._amplitude(column)
             lost = np.maximum(1 - kept, 0.0) @ self.variances_[column]
             unsure = (solve_triangular(factor[0], scaled.T, lower=True) ** 2).sum(0)
-            std[:, column] = np.sqrt(lost + (1 + unsure) * (self.noise_[column] + _JITTER)) * self.scale_[column]
+            std[:, column] = np.sqrt(lost + (1 + unsure) * (self.noise_[column] + JITTER)) * self.scale_[column]
         return mean, std
 
     def __sklearn_tags__(self) -> Any:
@@ -180,7 +180,7 @@ def _best_variances(kernels: list[Matrix], z: Matrix, start: Matrix) -> Matrix:
     def loss(theta: Matrix) -> tuple[float, Matrix]:
         variance, noise = np.exp(theta[:-1]), float(np.exp(theta[-1]))
         covariance = np.asarray(sum(v * kernel for v, kernel in zip(variance, kernels, strict=True)))
-        covariance[np.diag_indices(len(z))] += noise + _JITTER
+        covariance[np.diag_indices(len(z))] += noise + JITTER
         factor = cho_factor(covariance, lower=True)
         weights, inverse = cho_solve(factor, z), cho_solve(factor, np.eye(len(z)))
         value = 0.5 * z @ weights + np.log(np.diag(factor[0])).sum() + variance.sum()
@@ -188,7 +188,7 @@ def _best_variances(kernels: list[Matrix], z: Matrix, start: Matrix) -> Matrix:
         by_noise = 0.5 * noise * (np.trace(inverse) - weights @ weights)
         return float(value), np.r_[variance * (np.array(slopes) + 1), by_noise]
 
-    bounds = [_LOG_VARIANCE] * len(kernels) + [_LOG_NOISE]
+    bounds = [LOG_VARIANCE] * len(kernels) + [LOG_NOISE]
     return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 50}).x)
 
 
