@@ -22,8 +22,7 @@ SIDE = 4.0  # kilometres a block
 
 @pytest.fixture(autouse=True)
 def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chorograph.prediction.probes.candidates._TREES", 15)
-    monkeypatch.setattr("chorograph.prediction.probes.candidates._TREES_TRIED", 8)
+    monkeypatch.setattr("chorograph.prediction.probes.candidates.TREES", 15)
 
 
 def _city(number: int = 120, seed: int = 0) -> dict[str, np.ndarray]:
@@ -75,7 +74,7 @@ def test_at_or_above_every_candidate_wherever_the_truth_lies() -> None:
                 Fused(blocks),
                 truths[name],
                 folds,
-                lambda c, n, made=candidate: made.make(c if made.modalities else {}, n, False),
+                lambda c, n, made=candidate: made.make(c if made.modalities else {}, n),
             )
             best = max(best, _r2(truths[name], alone.predicted))
         assert _r2(truths[name], runs[name].predicted) > best - 0.05
@@ -161,8 +160,8 @@ def test_a_region_unlike_all_others_is_not_predicted_beyond_what_was_seen() -> N
     X = rng.normal(size=(80, 3))
     y = X.sum(1) + 0.1 * rng.normal(size=80)
     made = [
-        Candidate("line", ("a",), lambda c, n, t: LinearRegression()),
-        Candidate("mean", (), lambda c, n, t: DummyRegressor()),
+        Candidate("line", ("a",), lambda c, n: LinearRegression()),
+        Candidate("mean", (), lambda c, n: DummyRegressor()),
     ]
     probe = AutoProbe(made, {"a": slice(0, 3)}, InnerFolds()).fit(X, y)
     far, std = probe.predict(np.array([[1e4, 0, 0], [-1e4, 0, 0]]), return_std=True)
@@ -177,9 +176,9 @@ def test_a_dear_candidate_is_tried_only_where_its_scout_is_near() -> None:
     X = rng.normal(size=(60, 2))
     y = np.column_stack([X[:, 0], X[:, 1]]) + 0.1 * rng.normal(size=(60, 2))
     made = [
-        Candidate("a", ("a",), lambda c, n, t: LinearRegression()),
-        Candidate("b", ("b",), lambda c, n, t: LinearRegression()),
-        Candidate("dear", ("b",), lambda c, n, t: KNeighborsRegressor(3), scout="b"),
+        Candidate("a", ("a",), lambda c, n: LinearRegression()),
+        Candidate("b", ("b",), lambda c, n: LinearRegression()),
+        Candidate("dear", ("b",), lambda c, n: KNeighborsRegressor(3), scout="b"),
     ]
     probe = AutoProbe(made, {"a": slice(0, 1), "b": slice(1, 2)}, InnerFolds()).fit(X, y)
     assert np.isinf(probe.errors_[0, 2])
@@ -192,10 +191,10 @@ def test_the_deviation_holds_what_members_disagree_on() -> None:
     X = rng.normal(size=(60, 2))
     y = X[:, 0] + rng.normal(size=60)
     made = [
-        Candidate("line", ("a",), lambda c, n, t: LinearRegression()),
-        Candidate("near", ("a",), lambda c, n, t: KNeighborsRegressor(5)),
-        Candidate("mean", (), lambda c, n, t: DummyRegressor()),
-        Candidate("absent", ("b",), lambda c, n, t: DummyRegressor()),
+        Candidate("line", ("a",), lambda c, n: LinearRegression()),
+        Candidate("near", ("a",), lambda c, n: KNeighborsRegressor(5)),
+        Candidate("mean", (), lambda c, n: DummyRegressor()),
+        Candidate("absent", ("b",), lambda c, n: DummyRegressor()),
     ]
     probe = AutoProbe(made, {"a": slice(0, 2)}, InnerFolds()).fit(X, y)
     assert "absent" not in probe.choices_[0]

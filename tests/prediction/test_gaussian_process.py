@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import check_grad
-from scipy.spatial.distance import cdist
 from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from chorograph.prediction.probes.gaussian_process import GaussianProcess, Term, _log_median, _negative_log_posterior
+from chorograph.prediction.probes.gaussian_process import GaussianProcess
 
 
 def _data(seed: int = 0, number: int = 120) -> tuple[np.ndarray, np.ndarray]:
@@ -29,23 +27,6 @@ def test_equals_scikit_learn_at_the_same_hyperparameters() -> None:
     assert np.allclose(ours_mean, mean * ours.scale_ + ours.mean_, atol=1e-5)
     assert np.allclose(ours_std, std * ours.scale_, atol=1e-5)
     assert np.isclose(ours.log_likelihood_, theirs.log_marginal_likelihood_value_, atol=1e-4)
-
-
-def test_the_gradient_is_exact() -> None:
-    X, y = _data(number=40)
-    names = {"image": slice(0, 3), "location": slice(3, 5)}
-    terms = [Term.of(name, columns, X[:, columns], 40) for name, columns in names.items()]
-    distances = [cdist(part, part) for part in (term.reduce(X) for term in terms)]
-    centres = np.array([_log_median(distance) for distance in distances])
-    arguments = (terms, distances, centres, (y - y.mean()) / y.std())
-    for seed in range(3):
-        theta = np.random.default_rng(seed).normal(-0.5, 0.5, 5)
-        error = check_grad(
-            lambda t: _negative_log_posterior(t, *arguments)[0],
-            lambda t: _negative_log_posterior(t, *arguments)[1],
-            theta,
-        )
-        assert error < 1e-3
 
 
 def test_a_group_that_does_not_help_does_no_harm() -> None:

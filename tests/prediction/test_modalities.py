@@ -3,10 +3,13 @@ from __future__ import annotations
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pytest
 from pyproj import Geod
+from scipy.sparse import csr_array
 from shapely.geometry import Point, Polygon, box
 
 from chorograph.prediction.modalities import (
+    _components,
     context_features,
     graph_features,
     image_features,
@@ -89,3 +92,14 @@ def test_graph_features_ignore_the_order_of_facts() -> None:
 def test_a_line_has_no_shape() -> None:
     flat = gpd.GeoDataFrame({"region_id": ["a"]}, geometry=[Polygon([(0, 0), (1, 1), (0, 0)])], crs=4326)
     assert np.isnan(shape_features(flat)).all()
+
+
+@pytest.mark.parametrize("shape", [(40, 200), (60, 14), (9, 30)])
+def test_components_of_facts_are_numpys(shape: tuple[int, int]) -> None:
+    table = np.random.default_rng(0).poisson(0.2, shape).astype(np.float64)
+    table[:, 3] = 0
+    found = _components(csr_array(table))
+    used = table[:, table.any(0)] / np.sqrt(table.sum(0)[table.any(0)])
+    left, values, _ = np.linalg.svd(used - used.mean(0), full_matrices=False)
+    width = min(10, *used.shape)
+    assert np.allclose(np.abs(found), np.abs(left[:, :width] * values[:width]), atol=1e-10)

@@ -324,8 +324,7 @@ def test_modalities_are_fused_in_every_way(tmp_path: Path, fusion: str) -> None:
 
 
 def test_the_probe_that_chooses_tells_its_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chorograph.prediction.probes.candidates._TREES", 10)
-    monkeypatch.setattr("chorograph.prediction.probes.candidates._TREES_TRIED", 5)
+    monkeypatch.setattr("chorograph.prediction.probes.candidates.TREES", 10)
     area, embeddings = _area(tmp_path / "area")
     result = _predict(area, embeddings, probe="auto", modalities="standard")
     model, baseline = result.scores.model, result.scores.best_baseline

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, diags_array
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
+from sklearn.decomposition import PCA
 
 from chorograph.area.middle import equal_area
 from chorograph.area.splits import to_sphere
-from chorograph.ground.arrays import Matrix
+from chorograph.ground.arrays import Indices, Matrix
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -128,14 +130,11 @@ def graph_features(triples: pd.DataFrame, entities: pd.DataFrame, region_ids: pd
     np.add.at(degrees, (head[head >= 0], relation[head >= 0]), 1.0)
     np.add.at(degrees, (tail[tail >= 0], kinds + relation[tail >= 0]), 1.0)
     both = (head >= 0) & (tail >= 0)
-    links = np.zeros((number, 2 * number)) if both.any() and number <= _CHUNK else np.zeros((number, 0))
-    if links.size:
-        np.add.at(links, (head[both], tail[both]), 1.0)
-        np.add.at(links, (tail[both], number + head[both]), 1.0)
+    here = np.r_[head[both], tail[both]]
+    links = _counts(here, np.r_[tail[both], number + head[both]], (number, 2 * number))
     other = (head >= 0) & (tail < 0)
     fact, facts = pd.factorize(triples["relation"][other] + "\t" + triples["tail"][other], sort=True)
-    bag = np.zeros((number, len(facts)))
-    np.add.at(bag, (head[other], fact), 1.0)
+    bag = _counts(head[other], fact, (number, len(facts)))
     features = np.hstack([np.log1p(degrees[:, degrees.any(0)]), _components(links), _components(bag)])
     features[degrees.sum(1) == 0] = np.nan
     return features
@@ -166,13 +165,20 @@ def graph_part(area: Area, name: str) -> Matrix:
     return region_profile(graph, graph.rows_of(ids), (part,))[part]
 
 
-def _components(table: Matrix) -> Matrix:
-    used = table[:, table.any(0)]
-    if not used.size:
-        return np.zeros((len(table), 0))
-    scaled = used / np.sqrt(used.sum(0))
-    left, values, _ = np.linalg.svd(scaled - scaled.mean(0), full_matrices=False)
-    return np.asarray(left[:, :_COMPONENTS] * values[:_COMPONENTS])
+def _counts(rows: Indices, columns: Indices, shape: tuple[int, int]) -> csr_array:
+    """Return how often each pair of a row and a column is there; a table of facts is nearly empty."""
+    return csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
+
+
+def _components(table: csr_array) -> Matrix:
+    used = table[:, table.sum(0) > 0]
+    number = min(_COMPONENTS, *used.shape)
+    if number == 0:
+        return np.zeros((table.shape[0], 0))
+    scaled = used @ diags_array(1 / np.sqrt(used.sum(0)))
+    if number == min(used.shape):
+        return np.asarray(PCA(number, svd_solver="full").fit_transform(scaled.toarray()))
+    return np.asarray(PCA(number, svd_solver="arpack", random_state=0).fit_transform(scaled))
 
 
 def _positions(regions: gpd.GeoDataFrame) -> Matrix:

@@ -125,7 +125,7 @@ def candidates(modalities: tuple[str, ...], seed: int) -> list[Candidate]:
         found.append(_process_on(place, seed))
     if set(_PLACE) <= set(modalities):
         scout = f"gp on {_named(place)}"
-        found.append(Candidate("location + shape", _PLACE, lambda c, n: Forests(seed=seed), scout=scout))
+        found.append(Candidate("location + shape", _PLACE, lambda c, n: Forests(TREES, seed), scout=scout))
     return found
 
 
