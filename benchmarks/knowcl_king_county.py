@@ -26,7 +26,7 @@ from chorograph.ground.stage import Ledger
 from chorograph.metrics.regression import METRICS
 from chorograph.prediction.labels import Question, read_labels
 from chorograph.prediction.modalities import image_features, location_features
-from chorograph.prediction.probes.gaussian_process import GaussianProcess
+from chorograph.prediction.probes.processes.exact import GaussianProcess
 from chorograph.pretraining.config import AlignConfig, GraphEmbedConfig
 from chorograph.pretraining.graph_vectors import embed_graph
 from chorograph.pretraining.objectives.knowcl import align

@@ -8,7 +8,7 @@ from scipy.optimize import check_grad
 from scipy.spatial.distance import cdist
 from scipy.stats import multivariate_normal, norm
 
-from chorograph.prediction.probes.evidence import JITTER, Posterior, best_evidence
+from chorograph.prediction.probes.processes.evidence import JITTER, Posterior, best_evidence
 
 _ROUGH = [True, False, False]
 

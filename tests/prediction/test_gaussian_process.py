@@ -5,7 +5,7 @@ from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from chorograph.prediction.probes.gaussian_process import GaussianProcess
+from chorograph.prediction.probes.processes.exact import GaussianProcess
 
 
 def _data(seed: int = 0, number: int = 120) -> tuple[np.ndarray, np.ndarray]:

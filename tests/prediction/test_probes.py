@@ -15,15 +15,15 @@ from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.prediction.crossfit import Fused, cross_fit, cross_fit_many
 from chorograph.prediction.probes.baselines import BASELINES, Baseline
 from chorograph.prediction.probes.boosting import ComponentBoosting
-from chorograph.prediction.probes.gaussian_process import GaussianProcess
 from chorograph.prediction.probes.inner import InnerFolds
 from chorograph.prediction.probes.kriging import Kriged
 from chorograph.prediction.probes.mlp import KnowClMlp, UrbanClipMlp
 from chorograph.prediction.probes.names import PROBES
+from chorograph.prediction.probes.processes.exact import GaussianProcess
+from chorograph.prediction.probes.processes.scaling import MOST_FOR_EXACT, ScalingProcess
+from chorograph.prediction.probes.processes.sparse import SparseGaussianProcess
 from chorograph.prediction.probes.registry import make_probe_maker, said_of_size
 from chorograph.prediction.probes.ridge import RidgePath
-from chorograph.prediction.probes.scaling import MOST_FOR_EXACT, ScalingProcess
-from chorograph.prediction.probes.sparse import SparseGaussianProcess
 
 BLOCK_M = 2000.0
 #: `auto` is not kriged: it weighs place for itself.

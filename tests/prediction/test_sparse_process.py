@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
-from chorograph.prediction.probes.gaussian_process import GaussianProcess
-from chorograph.prediction.probes.sparse import SparseGaussianProcess, _best_variances
+from chorograph.prediction.probes.processes.exact import GaussianProcess
+from chorograph.prediction.probes.processes.sparse import SparseGaussianProcess, _best_variances
 
 GROUPS = {"image": slice(0, 3), "location": slice(3, 5)}
 
@@ -93,6 +93,6 @@ def test_the_gradient_of_the_variances() -> None:
         return type("Found", (), {"x": start})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("chorograph.prediction.probes.sparse.minimize", minimize)
+        patch.setattr("chorograph.prediction.probes.processes.sparse.minimize", minimize)
         _best_variances(kernels, z, np.zeros(3))
     assert check_grad(lambda t: seen[0](t)[0], lambda t: seen[0](t)[1], np.array([0.3, -0.5, -1.0])) < 1e-4

@@ -7,7 +7,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 
 from chorograph.prediction.judging.suggest import suggest
-from chorograph.prediction.probes.gaussian_process import GaussianProcess
+from chorograph.prediction.probes.processes.exact import GaussianProcess
 
 
 def test_variance_that_a_survey_removes_equals_a_refit() -> None:

@@ -16,8 +16,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from chorograph.prediction.probes.auto import AutoProbe, Candidate
 from chorograph.prediction.probes.baselines import ROWS_OF_A_TREE, TREES
 from chorograph.prediction.probes.inner import InnerFolds
+from chorograph.prediction.probes.processes.scaling import ScalingProcess
 from chorograph.prediction.probes.ridge import RidgePath
-from chorograph.prediction.probes.scaling import ScalingProcess
 
 Columns = Mapping[str, slice]
 

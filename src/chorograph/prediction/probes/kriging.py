@@ -12,7 +12,7 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from chorograph.prediction.probes.inner import InnerFolds
-from chorograph.prediction.probes.scaling import ScalingProcess
+from chorograph.prediction.probes.processes.scaling import ScalingProcess
 
 
 class Kriged(RegressorMixin, BaseEstimator):  # type: ignore[misc]

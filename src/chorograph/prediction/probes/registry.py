@@ -24,8 +24,8 @@ from chorograph.prediction.probes.inner import InnerFolds
 from chorograph.prediction.probes.kriging import Kriged
 from chorograph.prediction.probes.mlp import KnowClMlp, UrbanClipMlp
 from chorograph.prediction.probes.names import PROBES
+from chorograph.prediction.probes.processes.scaling import MOST_FOR_EXACT, ScalingProcess
 from chorograph.prediction.probes.ridge import RidgePath
-from chorograph.prediction.probes.scaling import MOST_FOR_EXACT, ScalingProcess
 
 Columns = Mapping[str, slice]
 

@@ -14,8 +14,8 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from chorograph.ground.arrays import Matrix
-from chorograph.prediction.probes.evidence import JITTER, LOG_NOISE, LOG_VARIANCE, best_evidence
-from chorograph.prediction.probes.gaussian_process import COMPONENTS, Term
+from chorograph.prediction.probes.processes.evidence import JITTER, LOG_NOISE, LOG_VARIANCE, best_evidence
+from chorograph.prediction.probes.processes.exact import COMPONENTS, Term
 
 #: Rows that kernels are taken of at once, and rows that components are found from.
 _CHUNK, _MOST_FOR_AXES = 2000, 2000

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from chorograph.ground.arrays import Matrix
-from chorograph.prediction.probes.evidence import JITTER, best_evidence
+from chorograph.prediction.probes.processes.evidence import JITTER, best_evidence
 
 #: Leading components of a group that distances are taken in.
 COMPONENTS = 100

@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from chorograph.ground.arrays import Matrix
 from chorograph.ground.errors import InputError
-from chorograph.prediction.probes.gaussian_process import GaussianProcess
-from chorograph.prediction.probes.sparse import SparseGaussianProcess
+from chorograph.prediction.probes.processes.exact import GaussianProcess
+from chorograph.prediction.probes.processes.sparse import SparseGaussianProcess
 
 #: Above this many training rows an exact Gaussian process takes minutes a fold and gigabytes.
 MOST_FOR_EXACT = 3000

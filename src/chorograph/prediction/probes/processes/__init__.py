@@ -1,0 +1,1 @@
+"""Gaussian processes: exact, on inducing rows, and the evidence that their kernels are found by."""
