@@ -37,7 +37,7 @@ def range_server(folder: Path, *, ranges: bool = True, busy: int = 0, host: str 
         data = path.read_bytes()
         part = request.http_range if ranges else slice(None)
         body = data[part]
-        server.sent += len(body)
+        server.sent += len(body) if request.method == "GET" else 0
         if part.start is None and part.stop is None:
             return web.Response(body=data)
         if not body:

@@ -10,9 +10,10 @@ import pytest
 from caption_faults import RULE_OF, measure, plant, surroundings_of
 from chorograph.area.captions.by_origin import captions_by
 from chorograph.area.check import check_area
+from chorograph.area.draft import AreaDraft
 from chorograph.area.folder import Area
-from chorograph.captioning.refining.known import Knowledge, Known
-from chorograph.captioning.refining.lexicon import claims, mentions
+from chorograph.captioning.refining.known import Knowledge, Known, read_knowledge
+from chorograph.captioning.refining.lexicon import claims, mentions, seen_by
 from chorograph.captioning.refining.names import false_discovery_rate, place_names
 from chorograph.captioning.refining.refine import diversity, into_sentences
 from chorograph.captioning.refining.rules import RULES, Limits, Sentence, Surroundings, perception_score
@@ -212,3 +213,26 @@ def test_people_and_an_encoder_drop_captions_too(city: Area) -> None:
     asked = RefineSettings(origin=["model:m"], clip_score=1.0, least_rating=3.0, rules=["clip_score", "rating"])
     refine_area(city, asked, ledger, encoder=Encoder())  # type: ignore[arg-type]
     assert ledger.dropped == {"rating: rated low: true": 1, "clip_score: CLIPScore below 1": 4}
+
+
+def test_kinds_of_housing_are_told_apart_by_the_other_captioner_alone() -> None:
+    assert seen_by("a street of row houses and a park", ["terraced houses"]) == 0.5
+    assert seen_by("a street of row houses", ["a villa quarter with many houses with gardens"]) == 0
+    assert seen_by("a street of row houses", ["some houses"]) == 1  # a general word agrees with any kind
+    assert seen_by("some houses", ["a villa quarter"]) == 1
+    assert seen_by("trees and cars", ["a villa quarter"]) is None
+    assert claims("a street of row houses", "cover") == claims("villas", "cover") == {"residential"}
+
+
+def test_what_nobody_counted_is_not_known_to_be_absent(tmp_path: Path) -> None:
+    images = pd.DataFrame({"image_id": ["a", "b", "c"], "view": "satellite", "source": "made", "licence": "CC0"})
+    facts = [("a", "object", "ship", 2.0), ("b", "object", "crane", 1.0)]
+    with AreaDraft(tmp_path / "area", "harbour") as draft:
+        draft.write("images", images)
+        draft.write("image_facts", pd.DataFrame(facts, columns=["image_id", "kind", "name", "value"]))
+    around = Surroundings(knowledge=read_knowledge(Area.open(tmp_path / "area")))
+    things = RULES["things"]
+    assert things(Sentence("a crane", "a"), around) == "says crane, and there is none"
+    assert things(Sentence("two ships", "a"), around) is None
+    assert things(Sentence("a train on its track", "a"), around) is None  # whoever counted did not look for trains
+    assert things(Sentence("a crane", "c"), around) is None

@@ -14,6 +14,7 @@ def write_raster(
     path: Path, values: Any, west: float, north: float, cell: float, crs: str | None = "EPSG:4326", **profile: Any
 ) -> Path:
     """Write (rows, columns) or (bands, rows, columns), the first row the northernmost, as a GeoTIFF."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     values = np.asarray(values)
     values = values[None] if values.ndim == 2 else values
     south_up = profile.pop("south_up", False)

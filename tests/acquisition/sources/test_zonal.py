@@ -18,10 +18,11 @@ from chorograph.acquisition.sources.rasters import opened
 from chorograph.acquisition.sources.zonal import Zonal, read_raster, zonal
 from chorograph.area.descriptions import read_descriptions
 from chorograph.area.folder import Area
-from chorograph.ground.errors import InputError
+from chorograph.ground.errors import InputError, SettingError
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import Ledger, silent
 from chorograph.verbs.table import get_verb
+from range_server import range_server
 
 pytest.importorskip("exactextract")
 
@@ -102,6 +103,12 @@ def test_a_polygon_across_the_date_line_on_a_projected_raster(tmp_path: Path) ->
     np.testing.assert_allclose(found.covered, [1, 1, 0, 0], atol=1e-6)
 
 
+def test_a_polygon_that_only_touches_the_edge_has_nothing_of_the_raster(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "v.tif", np.ones((4, 4)), 0, 4, 1)
+    found = _zonal(path, [box(4, 0, 6, 4)])
+    assert (found.amount[0], found.covered[0]) == (0, 0)
+
+
 def test_no_data_is_not_zero(tmp_path: Path) -> None:
     values = np.array([[0, 4, -1], [np.nan, 8, -99]], dtype="f4")
     path = write_raster(tmp_path / "v.tif", values, 0, 2, 1, nodata=-1)
@@ -134,7 +141,7 @@ def area(tmp_path: Path) -> Path:
     return tmp_path / "area"
 
 
-def _add(area: Path, path: Path, **asked: Any) -> dict[str, Any]:
+def _add(area: Path, path: Path | str, **asked: Any) -> dict[str, Any]:
     verb = get_verb("area add raster")
     return verb(configure(verb.settings, {"area": area, "from_": path, **asked}), silent).manifest
 
@@ -213,3 +220,35 @@ def test_a_raster_of_another_place_or_without_a_system_is_no_zero(area: Path, tm
         _add(area, bare, statistic="sum", name="v", unit="x")
     _add(area, bare, statistic="sum", name="v", unit="x", raster_crs="EPSG:4326")
     np.testing.assert_allclose(Area.open(area).indicators["value"], 100.0)
+
+
+def test_a_raster_on_the_web_is_read_where_regions_touch_it(
+    area: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(0).gamma(1.0, 5.0, (2000, 2000)).astype("f4")
+    tiled = {"tiled": True, "blockxsize": 128, "blockysize": 128}
+    people = write_raster(tmp_path / "web" / "people.tif", values, 5, 55, 0.005, **tiled)
+    asked: dict[str, Any] = {"statistic": "sum", "name": "population", "unit": "people", "year": 2020}
+    monkeypatch.setenv("RASTER_KEY", "s3cr3t")
+    with range_server(people.parent) as server:
+        address = f"{server.base}/people.tif?key=${{RASTER_KEY}}"
+        with pytest.raises(InputError, match="private address"):
+            _add(area, address, **asked)
+        manifest = _add(area, address, **asked, allow=["127.0.0.3/32"])
+        server.sent = 0
+        _add(area, f"{server.base}/people.tif", **asked, allow=["127.0.0.3/32"])
+        assert 0 < server.sent < people.stat().st_size / 4
+        with pytest.raises(InputError, match=r"other\.tif\?key=\$\{RASTER_KEY\} cannot be read") as missing:
+            _add(area, address.replace("people", "other"), **asked, allow=["127.0.0.3/32"])
+        with pytest.raises(SettingError, match=r"key in plain"):
+            _add(area, f"{server.base}/people.tif?key=s3cr3t", **asked, allow=["127.0.0.3/32"])
+    assert "s3cr3t" not in str(manifest) + str(missing.value)
+    remote = Area.open(area).indicators
+    assert remote["source"].iloc[0].startswith("own files (sum of people.tif, band 1")
+    _add(area, people, **asked, replace=True)
+    np.testing.assert_array_equal(remote["value"], Area.open(area).indicators["value"])
+
+
+def test_a_host_that_forbids_it_is_not_asked(area: Path) -> None:
+    with pytest.raises(SettingError, match=r"forbid.*--i-have-permission"):
+        _add(area, "https://tiles.mapbox.com/people.tif", statistic="sum", name="population", unit="people")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,10 +32,17 @@ _OVERTURE = Source(
 
 
 def add_raster(
-    area: Area, path: Path, asked: RasterSettings, provenance: Provenance, ledger: Ledger, *, replace: bool = False
+    area: Area,
+    path: Path | str,
+    asked: RasterSettings,
+    provenance: Provenance,
+    ledger: Ledger,
+    *,
+    replace: bool = False,
+    allowed: Sequence[str] = (),
 ) -> None:
     """Add what a raster's cells come to in each region as an indicator, and what kind of indicator that is."""
-    rows = read_raster(path, asked, _regions(area), provenance.source, ledger)
+    rows = read_raster(path, asked, _regions(area), provenance.source, ledger, allowed)
     add_rows(area, "indicators", rows, ledger, replace=replace)
     add_source(area, Source(provenance.source, provenance.licence))
     write_descriptions(area, {name: Description(kind=kind_of(asked)) for name in rows["indicator"].unique()})

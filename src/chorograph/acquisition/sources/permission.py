@@ -63,6 +63,16 @@ def check_permission(url: str, permitted: bool) -> None:
     raise SettingError(f"{said}; read them, ask, and go on with --i-have-permission where you have it")
 
 
+def check_not_forbidden(url: str, permitted: bool) -> None:
+    """Raise `SettingError` where the terms of a URL's host are known to forbid it, unless the user has permission.
+
+    For files that are put on the web to be taken, whose owners need not be known.
+    """
+    terms = terms_of(url)
+    if terms is not None and not terms.bulk:
+        check_permission(url, permitted)
+
+
 def _is_own(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:

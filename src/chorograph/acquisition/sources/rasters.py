@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
-from chorograph.area.raster_files import open_raster
+from chorograph.acquisition.sources.documents import is_url
+from chorograph.acquisition.sources.secrets import with_secrets
+from chorograph.area.raster_files import open_raster, open_remote_raster
 from chorograph.ground.arrays import Mask, Vector
 from chorograph.ground.errors import InputError
 
@@ -83,13 +86,22 @@ class Raster:
 
 
 @contextmanager
-def opened(path: Path, crs: str | None = None) -> Iterator[Raster]:
-    """Open a raster of this machine; `crs` is that of a file that names none, or a wrong one.
+def opened(place: Path | str, crs: str | None = None, allowed: Sequence[str] = ()) -> Iterator[Raster]:
+    """Open a raster of this machine, or at a URL; `crs` is that of a raster that names none, or a wrong one.
 
-    Raises `InputError` naming the file: it cannot be read, says not where it lies, or lies askew.
+    A URL may name variables of the environment as `${NAME}`, which no message shows; `allowed` are private networks
+    that may be asked. Raises `InputError` naming the raster: it cannot be read, says not where it lies, or lies askew.
     """
-    with open_raster(path) as dataset:
-        yield of_dataset(dataset, str(path), crs)
+    if not is_url(str(place)):
+        with open_raster(Path(place)) as dataset:
+            yield of_dataset(dataset, str(place), crs)
+        return
+    url, networks = with_secrets(str(place)), [ip_network(network) for network in allowed]
+    try:
+        with open_remote_raster(url, allowed=networks) as dataset:
+            yield of_dataset(dataset, str(place), crs)
+    except InputError as error:
+        raise InputError(str(error).replace(url, str(place))) from None
 
 
 def of_dataset(dataset: Any, place: str, crs: str | None = None) -> Raster:
@@ -110,14 +122,22 @@ def of_dataset(dataset: Any, place: str, crs: str | None = None) -> Raster:
     return Raster(dataset, system, (transform.c, min(ys), east, max(ys)), (dataset.height, dataset.width), place)
 
 
-def raster_files(path: Path) -> list[Path]:
-    """Return the raster itself, or those below a folder, by name; `InputError` where there are none."""
+def raster_files(path: Path | str) -> list[Path | str]:
+    """Return the raster itself (a file or URL), or those below a folder, by name; `InputError` where there are none."""
+    if is_url(str(path)):
+        return [str(path)]
+    path = Path(path)
     if path.is_file():
         return [path]
     found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not found:
         raise InputError(f"{path} holds no raster ({', '.join(SUFFIXES)})")
-    return found
+    return list(found)
+
+
+def name_of(place: Path | str) -> str:
+    """Return what a raster is called: the last part of its path, without the query of a URL."""
+    return str(place).partition("?")[0].rstrip("/").rsplit("/", 1)[-1]
 
 
 def on_raster(geometry: NDArray[np.object_], raster: Raster) -> tuple[NDArray[np.object_], Vector]:

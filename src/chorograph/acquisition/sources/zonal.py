@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from chorograph.acquisition.own.indicators import pairs
-from chorograph.acquisition.sources.rasters import Raster, of_dataset, on_raster, opened, raster_files
+from chorograph.acquisition.sources.rasters import Raster, name_of, of_dataset, on_raster, opened, raster_files
 from chorograph.area.middle import equal_area
 from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import InputError, MissingExtraError
@@ -74,18 +74,20 @@ def zonal(
     except ImportError as error:
         raise MissingExtraError.of("acquire", error) from error
     placed, area = on_raster(geometry, raster)
-    rows = np.flatnonzero(~shapely.is_missing(placed))
+    rows = np.flatnonzero(shapely.intersects(placed, shapely.box(*raster.bounds)))
     number = len(geometry)
     amount, weighted, weight, count = (np.zeros(number) for _ in range(4))
     held = {value: np.zeros(number) for value in classes}
-    if len(rows):
+    # exactextract reads all that a raster holds: it is shown the part that the polygons lie in.
+    part = raster.window(tuple(shapely.total_bounds(placed[rows]).tolist())) if len(rows) else None
+    if part is not None:
         by = "(coverage_weight=area_spherical_m2)" if raster.crs.is_geographic else ""
         operations = ["amount=sum", "cells=count", *([f"weight=count{by}", f"level=mean{by}"] if by else ())]
         if classes:
             operations += [f"value=unique{by}", f"part=frac{by}"]
         crs = raster.crs.to_wkt()
         frame = gpd.GeoDataFrame({"row": rows}, geometry=placed[rows], crs=crs)
-        source = _source(raster, band, nodata, crs)
+        source = _source(raster, part, band, nodata, crs)
         found = exact_extract(
             source, frame, operations, include_cols=["row"], output="pandas", strategy="raster-sequential",
             max_cells_in_memory=_CELLS,
@@ -96,10 +98,10 @@ def zonal(
         if by:
             weight[at] = found["weight"].to_numpy(float)
             weighted[at] = np.nan_to_num(found["level"].to_numpy(float)) * weight[at]
-        for place, values, parts in zip(at, found.get("value", ()), found.get("part", ()), strict=False):
-            for value, part in zip(values, parts, strict=True):
+        for place, values, shares in zip(at, found.get("value", ()), found.get("part", ()), strict=False):
+            for value, share in zip(values, shares, strict=True):
                 if value in held:
-                    held[float(value)][place] = part * weight[place]
+                    held[float(value)][place] = share * weight[place]
     width, height = raster.cell
     with np.errstate(invalid="ignore", divide="ignore"):
         covered = np.where(count > 0, count * width * height / area, 0.0)
@@ -107,11 +109,17 @@ def zonal(
 
 
 def read_raster(
-    path: Path, asked: RasterSettings, regions: gpd.GeoDataFrame, source: str, ledger: Ledger
+    path: Path | str,
+    asked: RasterSettings,
+    regions: gpd.GeoDataFrame,
+    source: str,
+    ledger: Ledger,
+    allowed: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return region_id, indicator, value, unit, year and source of a raster, or of a folder of rasters side by side.
 
-    Raises `InputError`: settings that do not fit together, rasters that lie over one another, no region is covered.
+    A raster may lie at a URL: what is read of it is the part that regions touch. Raises `InputError`: settings that do
+    not fit together, rasters that lie over one another, no region is covered.
     """
     classes = _classes(asked)
     _check(asked)
@@ -120,9 +128,9 @@ def read_raster(
     geometry = held.geometry.to_numpy()
     wanted = sorted({value for values in classes.values() for value in values})
     total, facts = None, []
-    boxes: list[tuple[Path, Any, Any]] = []
+    boxes: list[tuple[Path | str, Any, Any]] = []
     for file in files:
-        with _seen(file, asked, held) as raster:
+        with _seen(file, asked, held, allowed) as raster:
             _apart(raster, file, boxes)
             facts.append(_said(raster, asked))
             part = zonal(raster, geometry, asked.band, asked.nodata, wanted)
@@ -138,9 +146,11 @@ def read_raster(
     ledger.drop("region outside of the raster, or without data", int((~some).sum()))
     ledger.drop("region with too little data", int((some & ~enough).sum()))
     if partly := int((enough & (total.covered < _WHOLE)).sum()):
-        ledger.warnings.append(f"{path.name}: {partly} regions have data in part only; their values are those of it")
+        ledger.warnings.append(
+            f"{name_of(path)}: {partly} regions have data in part only; their values are those of it"
+        )
     if asked.year is None:
-        ledger.warnings.append(f"{path.name}: no year was said; say it with --year")
+        ledger.warnings.append(f"{name_of(path)}: no year was said; say it with --year")
     ledger.facts["raster"] = {**facts[0], "files": len(files)}
     areas = _km2(held)
     parts = []
@@ -148,7 +158,7 @@ def read_raster(
         unit = "share" if asked.statistic == "share" else str(asked.unit)
         frame = pd.DataFrame({"region_id": held["region_id"].to_numpy(object), "value": values})[enough]
         parts.append(frame.assign(indicator=name, unit=f"{unit}/km²" if asked.statistic == "density" else unit))
-    described = f"{source} ({asked.statistic} of {path.name}, band {asked.band}, {_resampling(asked)})"
+    described = f"{source} ({asked.statistic} of {name_of(path)}, band {asked.band}, {_resampling(asked)})"
     return pd.concat(parts, ignore_index=True).assign(year=asked.year, source=described)
 
 
@@ -198,7 +208,7 @@ def _classes(asked: RasterSettings) -> dict[str, list[float]]:
     return found
 
 
-def _apart(raster: Raster, file: Path, boxes: list[tuple[Path, Any, Any]]) -> None:
+def _apart(raster: Raster, file: Path | str, boxes: list[tuple[Path | str, Any, Any]]) -> None:
     """Note where a raster lies; `InputError` where it lies over another, or they have two reference systems."""
     west, south, east, north = raster.bounds
     width, height = (size / 1000 for size in raster.cell)  # rounding of a thousandth of a cell is none
@@ -212,10 +222,12 @@ def _apart(raster: Raster, file: Path, boxes: list[tuple[Path, Any, Any]]) -> No
 
 
 @contextmanager
-def _seen(file: Path, asked: RasterSettings, regions: gpd.GeoDataFrame) -> Iterator[Raster]:
+def _seen(
+    file: Path | str, asked: RasterSettings, regions: gpd.GeoDataFrame, allowed: Sequence[str]
+) -> Iterator[Raster]:
     """Open a raster, warped to an equal-area grid where that was asked for."""
     with ExitStack() as stack:
-        raster = stack.enter_context(opened(file, asked.raster_crs))
+        raster = stack.enter_context(opened(file, asked.raster_crs, allowed))
         if not 1 <= asked.band <= raster.dataset.count:
             raise InputError(f"{file} has no band {asked.band}; it has {raster.dataset.count}")
         if asked.resampling == "none" or asked.resolution_m is None:
@@ -265,8 +277,8 @@ def _km2(regions: gpd.GeoDataFrame) -> Vector:
     return area
 
 
-def _source(raster: Raster, band: int, nodata: float | None, crs: str) -> Any:
-    """Return a raster as exactextract reads one: north up, scaled, NaN where there is no number."""
+def _source(raster: Raster, part: tuple[slice, slice], band: int, nodata: float | None, crs: str) -> Any:
+    """Return rows and columns of a raster as exactextract reads one: north up, scaled, NaN where there is no number."""
     from exactextract.raster import RasterSource
 
     scale, offset = raster.dataset.scales[band - 1], raster.dataset.offsets[band - 1]
@@ -276,7 +288,7 @@ def _source(raster: Raster, band: int, nodata: float | None, crs: str) -> Any:
             return raster.cell
 
         def extent(self) -> tuple[float, float, float, float]:
-            return raster.bounds
+            return raster.bounds_of(*part)
 
         def srs_wkt(self) -> str:
             return crs
@@ -285,7 +297,8 @@ def _source(raster: Raster, band: int, nodata: float | None, crs: str) -> Any:
             return None
 
         def read_window(self, x0: int, y0: int, nx: int, ny: int) -> Any:
-            read = raster.read(band, slice(y0, y0 + ny), slice(x0, x0 + nx))
+            top, left = part[0].start + y0, part[1].start + x0
+            read = raster.read(band, slice(top, top + ny), slice(left, left + nx))
             # As numbers that are none: exactextract 0.3 misplaces a mask where it reads several polygons at once.
             kind = np.float32 if read.dtype.itemsize < 4 or read.dtype == np.float32 else np.float64
             values = read.astype(kind).filled(np.nan)

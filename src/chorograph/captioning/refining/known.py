@@ -19,7 +19,8 @@ _NO_PLACES = ("image", "class", "category", "poi")
 class Known:
     """What is known of an image; None where nobody knows, which contradicts nothing.
 
-    `cover`: share of the ground by concept. `objects`: number by concept. `poi`: number by kind in its region.
+    `cover`: share of the ground by concept. `objects`: number by concept, 0 where it was looked for in vain; nothing is
+    known of a concept that is not there. `poi`: number by kind in its region.
     """
 
     cover: Mapping[str, float] | None = None
@@ -46,7 +47,11 @@ class Knowledge:
 
 
 def read_knowledge(area: Area) -> Knowledge:
-    """Return what an area knows: `image_facts`, counts of points of interest, and the names of its places."""
+    """Return what an area knows: `image_facts`, counts of points of interest, and the names of its places.
+
+    Whoever counted objects counted those that stand in the table of any image: an image of which some are said has
+    none of the others.
+    """
     cover: dict[str, dict[str, float]] = {}
     objects: dict[str, dict[str, float]] = {}
     facts = area.read("image_facts")
@@ -58,6 +63,8 @@ def read_knowledge(area: Area) -> Knowledge:
     counts = area.read("poi_counts")
     for region_id, kind, count in counts[["region_id", "poi", "count"]].itertuples(index=False, name=None):
         poi.setdefault(region_id, {})[kind.removeprefix("poi_")] = int(count)
+    counted = {name: 0.0 for held in objects.values() for name in held}
+    objects = {image_id: {**counted, **held} for image_id, held in objects.items()}
     images = area.images.drop_duplicates("image_id")
     rows = images[["image_id", "region_id", "view"]].itertuples(index=False, name=None)
     known = {
@@ -72,7 +79,8 @@ def _names(area: Area) -> set[tuple[str, ...]]:
     if area.has_regions:
         said += [*area.regions["name"].dropna(), *area.regions["group"].dropna()]
     entities = area.entities
-    said += entities.loc[~entities["kind"].isin(_NO_PLACES), "entity"].str.rpartition(":")[2].tolist()
+    places = entities.loc[~entities["kind"].isin(_NO_PLACES), "entity"]
+    said += [str(entity).rpartition(":")[2] for entity in places]
     return {words for text in said if (words := tuple(word.lower() for word in _WORD.findall(str(text))))}
 
 

@@ -21,12 +21,16 @@ _COUNT = re.compile(rf"\b(\d{{1,6}}|{'|'.join(_NUMBERS)})\s+(?:[\w-]+\s+){{0,2}}
 
 @dataclass(frozen=True)
 class Mention:
-    """A thing that a sentence names: its group and concept, whether it is denied, and how many, where that is said."""
+    """A thing that a sentence names: its group and concept, whether it is denied, and how many, where that is said.
+
+    `kind`: of housing, where one is said.
+    """
 
     group: str
     concept: str
     denied: bool
     count: int | None
+    kind: str | None = None
 
 
 def mentions(sentence: str) -> list[Mention]:
@@ -36,8 +40,9 @@ def mentions(sentence: str) -> list[Mention]:
     for match in _pattern().finditer(text):
         before = text[: match.start()]
         number = _COUNT.search(before)
-        group, concept = _concepts()[_singular(match[0])]
-        found.append(Mention(group, concept, bool(_DENIAL.search(before)), _number(number[1]) if number else None))
+        word = _singular(match[0])
+        count = _number(number[1]) if number else None
+        found.append(Mention(*_concepts()[word], bool(_DENIAL.search(before)), count, _kinds().get(word)))
     return found
 
 
@@ -46,9 +51,23 @@ def claims(sentence: str, group: str) -> set[str]:
     return {one.concept for one in mentions(sentence) if one.group == group and not one.denied}
 
 
-def concepts_of(sentences: Iterable[str]) -> set[str]:
-    """Return every concept that any of some sentences says is there."""
-    return {one.concept for sentence in sentences for one in mentions(sentence) if not one.denied}
+def seen_by(sentence: str, others: Iterable[str]) -> float | None:
+    """Return the share of the things in a sentence that any of other sentences names; None where it names none.
+
+    Kinds of housing are told apart; a general word, such as `house`, agrees with any kind.
+    """
+    own, theirs = _named([sentence]), _named(others)
+    if not own:
+        return None
+    general = {concept for concept, kind in theirs if kind is None}
+    concepts = {concept for concept, _ in theirs}
+    seen = sum(one in theirs or one[0] in (general if one[1] else concepts) for one in own)
+    return seen / len(own)
+
+
+def _named(sentences: Iterable[str]) -> set[tuple[str, str | None]]:
+    """Return the concepts that sentences say are there, with the kind of housing where one is said."""
+    return {(one.concept, one.kind) for sentence in sentences for one in mentions(sentence) if not one.denied}
 
 
 def concept_names(group: str) -> tuple[str, ...]:
@@ -68,6 +87,11 @@ def _table() -> Mapping[str, Mapping[str, list[str]]]:
 @cache
 def _concepts() -> dict[str, tuple[str, str]]:
     return {word: (group, concept) for group in GROUPS for concept, words in _table()[group].items() for word in words}
+
+
+@cache
+def _kinds() -> dict[str, str]:
+    return {word: kind for kind, words in _table()["housing"].items() for word in words}
 
 
 @cache

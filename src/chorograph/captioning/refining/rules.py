@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from chorograph.captioning.refining.known import Knowledge, Known
-from chorograph.captioning.refining.lexicon import claims, concepts_of, mentions
+from chorograph.captioning.refining.lexicon import claims, mentions, seen_by
 from chorograph.captioning.refining.names import foreign_names
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
@@ -47,6 +47,8 @@ class Limits:
     most_share: float = 0.005
     #: A cover of a smaller share than this is not there.
     least_cover: float = 0.01
+    #: The least share of a sentence's things that the other captioner must see.
+    least_agreement: float = 0.5
     #: A region with fewer points of interest is too little known to contradict.
     least_poi: int = 20
     clip_score: float | None = None
@@ -151,9 +153,9 @@ def things(sentence: Sentence, around: Surroundings) -> str | None:
     if known is None:
         return None
     for one in mentions(sentence.text):
-        if one.group != "object":
+        if one.group != "object" or one.concept not in known:
             continue
-        there = known.get(one.concept, 0.0)
+        there = known[one.concept]
         if one.denied and there > 0:
             return f"denies {one.concept}, and there is"
         if not one.denied and there <= 0:
@@ -179,10 +181,12 @@ def place_name(sentence: Sentence, around: Surroundings) -> str | None:
 
 
 def agreement(sentence: Sentence, around: Surroundings) -> str | None:
-    """Drop a sentence whose things the other captioner names none of."""
+    """Drop a sentence of whose things the other captioner names too few."""
     other = around.others.get(sentence.image_id)
-    own = concepts_of([sentence.text])
-    return "the other captioner sees none of it" if other and own and not own & concepts_of(other) else None
+    seen = seen_by(sentence.text, other) if other else None
+    if seen is None or (seen > 0 and seen >= around.limits.least_agreement):
+        return None
+    return "the other captioner sees " + ("too little of it" if seen else "none of it")
 
 
 def clip_score(sentence: Sentence, around: Surroundings) -> str | None:

@@ -80,6 +80,7 @@ def surroundings(
             most_words=settings.most_words,
             most_images=settings.most_images,
             most_share=settings.most_share,
+            least_agreement=settings.least_agreement,
             clip_score=settings.clip_score,
             perception=settings.perception,
         ),

@@ -28,7 +28,10 @@ class RefineSettings:
     )
     most_share: float = setting(0.005, help="see --most-images", within=between(0, 1))
     against: str | None = setting(
-        None, help="another captioner, by the origin of its captions, that must see one of the things a sentence names"
+        None, help="another captioner, by the origin of its captions, that must see the things a sentence names"
+    )
+    least_agreement: float = setting(
+        0.5, help="with --against, the least share of a sentence's things that it must see", within=between(0, 1)
     )
     clip: str | None = setting(None, help="encoder of images and text for CLIPScore: a checkpoint, open_clip:NAME/TAG")
     clip_score: float | None = setting(

@@ -13,6 +13,7 @@ import shapely
 from chorograph.acquisition.sources.documents import is_url
 from chorograph.acquisition.sources.mosaics.picturing import png, read_all, scaling_of
 from chorograph.acquisition.sources.mosaics.reading import RasterError, Rasters, in_threads, open_rasters
+from chorograph.acquisition.sources.permission import check_not_forbidden
 from chorograph.acquisition.sources.secrets import check_no_secret, with_secrets
 from chorograph.acquisition.sources.source import Picture, SourceKind, Take
 from chorograph.acquisition.sources.windows import Window, degrees_bounds
@@ -85,6 +86,7 @@ class Mosaic:
 def open_cog(address: str, asked: SourceImagery) -> Mosaic:
     """Return the rasters of an address: a GeoTIFF, a folder of them, a URL, or a text file with one of them a line."""
     if is_url(address):
+        check_not_forbidden(address, asked.i_have_permission)
         return Mosaic((check_no_secret(address),), Source(address.partition("?")[0].rsplit("/", 1)[-1]), asked)
     path = placed(Path(address))
     if path.is_dir():
