@@ -25,7 +25,7 @@ from chorograph.captioning.enriching.meta import (
     season,
     templates,
 )
-from chorograph.captioning.enriching.places import geopolitical, images_by_zone, reverse_geocode, utm_zone, zone_of_crs
+from chorograph.captioning.enriching.places import geopolitical, images_by_zone, reverse_geocode, utm_zone
 from chorograph.captioning.enriching.run import meta_captions
 from chorograph.ground.stage import Ledger, silent
 from chorograph.verbs import captions
@@ -90,8 +90,6 @@ def test_zones_equal_those_of_proj_and_the_known_exceptions() -> None:
         found = query_utm_crs_info("WGS 84", AreaOfInterest(lon, lat, lon, lat))
         assert any(info.name.endswith(f"zone {zone[:-1]}{'N' if zone[-1] >= 'N' else 'S'}") for info in found)
     assert [utm_zone(5.3, 60.4), utm_zone(15.6, 78.2), utm_zone(0, 85)] == ["32V", "33X", ""]
-    assert zone_of_crs('PROJCS["WGS 84 / UTM zone 29N"]') == "29N"
-    assert zone_of_crs("EPSG:4326") == ""
     assert images_by_zone([0.5, 1.0, 120.0], [51.0, 51.5, 30.0]) == {"31U": 2, "51R": 1}
 
 

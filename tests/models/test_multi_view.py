@@ -9,7 +9,6 @@ torch = pytest.importorskip("torch")
 from chorograph.models.views.location import SIGMAS, FourierFeatures, LocationEncoder, equal_earth  # noqa: E402
 from chorograph.models.views.multi_view import (  # noqa: E402
     MultiView,
-    published_token_loss,
     token_loss,
     token_similarity,
     word_similarity,
@@ -35,6 +34,13 @@ def test_equal_earth(place: tuple[float, float], point: tuple[float, float]) -> 
 E1, E2 = [1.0, 0.0], [0.0, 1.0]
 IMAGES = torch.tensor([[E1, E2], [E1, E1]])
 TEXTS = torch.tensor([[E1, E2], [E1, E1]])
+
+
+def published_token_loss(images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
+    """Return the published form: one similarity, no temperature, its transpose for the second direction."""
+    similarity, own = token_similarity(images, texts), torch.arange(len(images))
+    cross_entropy = torch.nn.functional.cross_entropy
+    return (cross_entropy(similarity, own) + cross_entropy(similarity.T, own)) / 2
 
 
 def test_token_similarity_and_its_untempered_loss() -> None:

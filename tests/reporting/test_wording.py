@@ -11,7 +11,7 @@ from chorograph.prediction.judging.scores import Scores
 from chorograph.prediction.profile import read_scores
 from chorograph.reporting.numbers import Quantity
 from chorograph.reporting.run import read_run
-from chorograph.reporting.wording import headline, indicator_title, interval_text, sorted_rows, split_text, verdict
+from chorograph.reporting.wording import headline, indicator_title, interval_text, split_text, verdict
 
 Make = Callable[..., Any]
 
@@ -63,11 +63,6 @@ def test_a_baseline_ahead_by_mae_is_admitted_and_the_ceiling_told(scores: Make, 
     found = verdict(scores(rows=rows), QUANTITY).text.replace("\u00a0", " ")
     assert "By mean absolute error the baseline is ahead (12 m2 against 30 m2)" in found
     assert "best attainable R² here is 0.90" in found
-
-
-def test_rows_are_sorted_from_the_best_down_below_the_attainable(scores: Make, make_row: Make) -> None:
-    rows = [make_row("gp", "model", 0.5), make_row("location", "baseline", 0.6), make_row("top", "attainable", 0.7)]
-    assert [row.name for row in sorted_rows(scores(rows=rows))] == ["top", "location", "gp"]
 
 
 def test_indicator_titles_are_words(scores: Make) -> None:

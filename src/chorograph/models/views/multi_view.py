@@ -65,14 +65,6 @@ def token_loss(
     return (sums[0] / len(images) + sums[1] / len(images)) / 2
 
 
-def published_token_loss(images: Tensor, texts: Tensor, held: Tensor | None = None) -> Tensor:
-    """Return the published form: one similarity, no temperature, its transpose for the second direction."""
-    similarity = token_similarity(images, texts, held)
-    own = torch.arange(len(images), device=images.device)
-    losses = nn.functional.cross_entropy(similarity, own) + nn.functional.cross_entropy(similarity.T, own)
-    return losses / 2
-
-
 class MultiView(nn.Module):
     """One vector (n, dim) from what is seen above and in the streets.
 
