@@ -15,6 +15,7 @@ from pathlib import Path
 from chorograph.ground.files import read_json
 from chorograph.prediction.judging.scores import Row, Scores
 from chorograph.prediction.profile import read_scores
+from chorograph.reporting.wording import indicator_title
 
 
 def number(value: float | None, decimals: int = 3) -> str:
@@ -38,7 +39,7 @@ def line(scores: Scores) -> list[str]:
     r2 = model.fitted["r2"]
     ends = f" [{number(r2.lower, 2)}, {number(r2.upper, 2)}]" if r2 is not None and r2.bounded else ""
     held = model.coverage.value if model.coverage else None
-    cells = [f"{'log ' if scores.log else ''}{scores.title or scores.indicator}"]
+    cells = [f"{'log ' if scores.log else ''}{indicator_title(scores)}"]
     cells.append(f"{number(r2.value if r2 else None)}{ends}")
     cells.append(number(apart["r2"][0]) if apart else "–")
     cells += [_beside(row, model) for row in scores.rows if row.kind == "baseline" and row.name != "mean"]

@@ -183,8 +183,8 @@ def predict(
 
     Args:
         area: an area, or its folder.
-        embeddings: image vectors from `embed`; the name of a model whose vectors the area holds; an array with a row
-            for each of `area.regions`; or None to go without imagery.
+        embeddings: image vectors from `embed`; the name of a model whose vectors the area holds (an area without
+            images needs none); an array with a row for each of `area.regions`; or None to go without imagery.
         indicator: what to predict, one name or several; None: every indicator that the area has.
         log: fit the natural logarithm, as `scale="log"`; results are in the indicator's own unit.
         scale: linear, log, log1p or logit (shares); None: as the area describes the indicator, else a guess, told.
@@ -412,8 +412,11 @@ def _area(area: Area | Path | str) -> Area:
 
 def _vectors(area: Area, given: Embeddings | NDArray[Any] | str | None) -> Embeddings | NDArray[Any] | None:
     from chorograph.models.encoders.registry import resolve
+    from chorograph.prediction.features import uses_imagery
 
-    return Embeddings.read(area.embeddings_path(resolve(given))) if isinstance(given, str) else given
+    if not isinstance(given, str):
+        return given
+    return Embeddings.read(area.embeddings_path(resolve(given))) if uses_imagery(area, given) else None
 
 
 def _as_split(given: Split | Splitter) -> Split:

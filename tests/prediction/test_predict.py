@@ -228,6 +228,14 @@ def test_a_region_without_imagery_is_predicted_from_place(tmp_path: Path) -> Non
     assert any("lack a modality" in warning for warning in result.scores.warnings)
 
 
+def test_an_area_without_images_needs_no_vectors(tmp_path: Path) -> None:
+    area, _ = _area(tmp_path / "area")
+    found = cg.predict(area, indicator="rent", scale="log1p", probe="ridge")
+    assert set(found["rent"].frame["basis"]) == {"location"}
+    with pytest.raises(InputError, match="chorograph embed"):
+        cg.predict(area, "colour", indicator="rent")
+
+
 def test_shares_and_their_unit(tmp_path: Path) -> None:
     area, _ = _area(tmp_path / "area")
     labels = read_labels(area, Question("rent", per="people"), Ledger())

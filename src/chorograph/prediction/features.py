@@ -98,6 +98,13 @@ class Features:
         return names
 
 
+def uses_imagery(area: Area, embeddings: str) -> bool:
+    """Return whether image vectors are read: asked for by name, or by default of an area that holds images."""
+    if embeddings != "default":
+        return embeddings != "none"
+    return bool(area.sizes().get("images held", 0))
+
+
 def read_features(
     area: Area,
     embeddings: Embeddings | NDArray[Any] | None,

@@ -28,32 +28,23 @@ def inputs(settings: Settings) -> list[Path]:
     """Return the files that the predictions rest on."""
     from chorograph.area.folder import Area
     from chorograph.models.encoders.registry import resolve
-    from chorograph.prediction.features import split_names
+    from chorograph.prediction.features import split_names, uses_imagery
 
     area = Area.open(settings.area)
     tables = ("regions", "images", "indicators", "poi_counts", "triples", "entities")
     files = [*(area.table_path(name) for name in tables), area.path / DESCRIPTIONS]
-    if uses_imagery(settings):
+    imagery = uses_imagery(area, settings.embeddings)
+    if imagery:
         files.append(area.embeddings_path(resolve(settings.embeddings)))
     if settings.texts is not None:
         files.append(area.embeddings_path(f"text:{resolve(settings.texts)}"))
     named = split_names(settings.modalities)
     files += [area.embeddings_path(name.partition(":")[2]) for name in named if name.startswith(("graph:", "region:"))]
-    if "street" in named and uses_imagery(settings):
+    if "street" in named and imagery:
         files.append(area.embeddings_path(f"street:{resolve(settings.embeddings)}"))
     if settings.split.startswith("given:"):
         files.append(area.path / "splits" / f"{settings.split.removeprefix('given:')}.parquet")
     return files
-
-
-def uses_imagery(settings: Settings) -> bool:
-    """Return whether image vectors are read: asked for by name, or by default of an area that holds images."""
-    from chorograph.area.folder import Area
-
-    if settings.embeddings != "default":
-        return settings.embeddings != "none"
-    area = Area.open(settings.area)
-    return bool(area.sizes().get("images held", 0))
 
 
 def run(settings: Settings, progress: Progress) -> Outcome:
@@ -68,11 +59,12 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     def work(ledger: Ledger) -> None:
         from chorograph.area.embeddings import Embeddings
         from chorograph.models.encoders.registry import resolve
+        from chorograph.prediction.features import uses_imagery
         from chorograph.prediction.run import predict_profile
         from chorograph.prediction.task import make_split
 
         vectors = None
-        if uses_imagery(settings):
+        if uses_imagery(area, settings.embeddings):
             vectors = Embeddings.read(area.embeddings_path(resolve(settings.embeddings)))
         elif settings.embeddings != "none":
             ledger.warnings.append(f"{area.path} holds no images: predicted from what else is known of its regions")
