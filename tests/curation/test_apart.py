@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,9 @@ def _picture(seed: int, more: bytes = b"") -> bytes:
     return file.getvalue() + more
 
 
-def test_a_run_that_died_at_a_picture_goes_on_without_it(tmp_path: Path) -> None:
+@pytest.fixture
+def deadly(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return how `curate` is started on twelve pictures, at one of which a process dies."""
     (tmp_path / "sitecustomize.py").write_text(_DECODER)
     table = pa.table(
         {
@@ -108,14 +111,36 @@ def test_a_run_that_died_at_a_picture_goes_on_without_it(tmp_path: Path) -> None
     command = [sys.executable, "-c", "from chorograph.cli import main; raise SystemExit(main())", "curate"]
     command += [str(tmp_path / "r.yaml"), "--in", str(tmp_path / "in.parquet"), "--out", str(tmp_path / "out")]
 
-    def start() -> int:
-        return subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, check=False
-        ).returncode
+    def start(*more: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": paths}
+        return subprocess.run([*command, *more], env=environment, capture_output=True, text=True, check=False)
 
-    assert start() == -11
-    assert start() == 0
-    counted = json.loads((tmp_path / "out/manifest.json").read_text())
+    return start
+
+
+def _went_on_without_it(out: Path) -> bool:
+    counted = json.loads((out / "manifest.json").read_text())
     assert counted["dropped"] == {"valid_images: the process dies at it (signal 11)": 1}
-    assert len(pd.read_parquet(tmp_path / "out/corpus/images.parquet")) == 11
-    assert start() == 0
+    return len(pd.read_parquet(out / "corpus/images.parquet")) == 11
+
+
+def test_a_run_that_died_at_a_picture_goes_on_without_it(
+    deadly: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    assert deadly().returncode == -11
+    assert deadly().returncode == 0
+    assert _went_on_without_it(tmp_path / "out")
+    assert deadly().returncode == 0
+
+
+@pytest.mark.slow
+def test_on_ray_the_same_start_goes_on_without_it(
+    deadly: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """Ray starts another worker and gives it the same rows, and they are judged apart there."""
+    pytest.importorskip("ray", reason="needs chorograph[curate]")
+    done = deadly("--engine", "ray")
+    if "Ray does not start here" in done.stderr:
+        pytest.skip("Ray does not start on this machine")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert _went_on_without_it(tmp_path / "out")

@@ -284,6 +284,16 @@ def test_rows_without_captions_are_a_counted_reason(recipe: Recipe, tmp_path: Pa
     assert manifest["counts"]["rows kept"] == 990
 
 
+def test_a_run_whose_every_fetch_failed_warns(recipe: Recipe, tmp_path: Path) -> None:
+    with bad_server() as server:
+        urls = [server.url("missing", number) for number in range(4)]
+        table = pa.table({"caption": [f"aerial photo of place {n}" for n in range(4)], "url": urls})
+        pq.write_table(table, tmp_path / "a.parquet")
+        manifest = run(recipe("steps:\n" + FETCH), [str(tmp_path / "a.parquet")], tmp_path / "out")
+    (said,) = manifest["warnings"]  # type: ignore[misc]
+    assert said.startswith("none of 4 addresses could be fetched (4 x HTTP 404); is this machine online")
+
+
 def test_a_full_disk_leaves_nothing_half_written(filed: Filed, recipe: Recipe, tmp_path: Path) -> None:
     given, made = filed(images=True), recipe(HELD + "steps:\n" + RULES + LOOKS)
     # No file may grow beyond 40 kB: writing fails as on a full disk, in the packs, in Daft and in the shards alike.

@@ -15,7 +15,7 @@ from chorograph.ground.errors import InputError, SettingError, UnknownNameError
 from chorograph.ground.files import atomic_folder, atomic_path, read_json, slug, within, write_json
 from chorograph.ground.registry import Registry
 from chorograph.ground.settings import Range, above, at_least, between, configure, inside, plain, setting
-from chorograph.ground.stage import Ledger, run_stage
+from chorograph.ground.stage import Ledger, read_manifest, run_stage
 
 
 def _stage(folder: Path, config: dict[str, object], calls: list[int], fail: bool = False) -> bool:
@@ -187,3 +187,12 @@ def test_registry_offers_near_misses() -> None:
 def test_settings_that_are_no_table_are_named(values: object) -> None:
     with pytest.raises(SettingError, match="here must be a table of names and values"):
         configure(Settings, values, where="here")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("named", ["x" * 300, "é" * 200, "/" + "a/" * 1500, "a\0b", 3, None, ["a"]])
+def test_a_manifest_names_places_that_a_file_system_takes(tmp_path: Path, named: object) -> None:
+    write_json(tmp_path / "manifest.json", {"config": {"area": named}})
+    with pytest.raises(InputError, match=r"manifest\.json: config\.area and config\.out must be paths"):
+        read_manifest(tmp_path / "manifest.json")
+    write_json(tmp_path / "manifest.json", {"config": {"area": "/a/" + "x" * 255}})
+    assert read_manifest(tmp_path / "manifest.json")["config"]

@@ -31,6 +31,8 @@ _MANIFEST = {
 }  # fmt: skip
 
 
+#: The longest path that a manifest may name, in characters, and the longest name in it, in bytes.
+_LONGEST_PATH, _LONGEST_NAME = 2000, 255
 #: A folder of so many files is compared by their content.
 _FEW = 200
 
@@ -193,9 +195,17 @@ def _speaking_of(draft: Path, out: Path) -> Iterator[None]:
 def read_manifest(path: Path) -> dict[str, Any]:
     """Read a stage's manifest; `InputError` naming the file, and what in it is not a manifest's."""
     manifest: dict[str, Any] = read_json(path, _MANIFEST)
-    if any(name in manifest["config"] and not isinstance(manifest["config"][name], str) for name in ("area", "out")):
+    config = manifest["config"]
+    if not all(_is_path(config[name]) for name in ("area", "out") if name in config):
         raise InputError(f"{path}: config.area and config.out must be paths")
     return manifest
+
+
+def _is_path(value: object) -> bool:
+    """Return whether a file system could take what a file calls a path."""
+    if not isinstance(value, str) or "\0" in value or len(value) > _LONGEST_PATH:
+        return False
+    return all(len(part.encode(errors="replace")) <= _LONGEST_NAME for part in Path(value).parts)
 
 
 def fingerprint(path: Path) -> str:

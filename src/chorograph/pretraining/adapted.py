@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -75,14 +74,12 @@ def train_on_top(
 
 
 def write_folder(out: Path, said: Written) -> list[Path]:
-    """Fill a new folder, and put it in the place of `out`; returns the files.
+    """Write the folder, in the place of an earlier one; returns the files.
 
     Raises `InputError` where `out` is something else than an earlier result of this.
     """
     if out.exists() and any(out.iterdir()) and not (out / _FACTS).is_file() and not (out / "manifest.json").is_file():
         raise InputError(f"{out} holds something else; choose another folder or empty it")
-    fresh = out.with_name(f".{out.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
     facts = {
         "format": FORMAT,
         "kind": said.begun.kind,
@@ -94,16 +91,13 @@ def write_folder(out: Path, said: Written) -> list[Path]:
         "dropped": dict(said.ledger.dropped),
         "versions": {name: version(name) for name in ("chorograph", "torch")},
     }
-    with atomic_folder(fresh) as draft:
+    with atomic_folder(out, replace=True) as draft:
         said.begun.save(draft)
         share(draft)
         write_json(draft / _FACTS, facts)
         write_json_lines(draft / "history.jsonl", said.history)
         (draft / "README.md").write_text(_card(said), encoding="utf-8")
         (draft / SEEN).write_text("".join(f"{sha256}\n" for sha256 in sorted(set(said.data.seen))), encoding="ascii")
-    if out.exists():
-        shutil.rmtree(out)
-    fresh.replace(out)
     return sorted(path for path in out.rglob("*") if path.is_file())
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chorograph.ground.settings import plain, setting
-from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.ground.stage import Ledger, Outcome, Progress, make_folder
 from chorograph.verbs.verb import Verb
 
 
@@ -31,22 +31,19 @@ def inputs(settings: Settings) -> list[Path]:
 def run(settings: Settings, progress: Progress) -> Outcome:
     """Write the folder, load it with the other library, and compare features; the manifest says how far they are."""
 
-    def work(ledger: Ledger) -> None:
+    def work(ledger: Ledger, out: Path) -> None:
         from chorograph.ground.drafts import share
-        from chorograph.ground.files import atomic_folder
         from chorograph.models.checkpoint import load_checkpoint
         from chorograph.models.export import EXPORTS
 
         loaded = load_checkpoint(settings.checkpoint)
         card = settings.checkpoint / "card.md"
-        with atomic_folder(settings.out) as draft:
-            said = card.read_text(encoding="utf-8") if card.is_file() else ""
-            share(draft)
-            ledger.facts["largest difference of features"] = EXPORTS[settings.to](loaded, draft, said)
-        ledger.outputs += sorted(path for path in settings.out.iterdir() if path.is_file())
+        said = card.read_text(encoding="utf-8") if card.is_file() else ""
+        ledger.facts["largest difference of features"] = EXPORTS[settings.to](loaded, out, said)
+        share(out)
+        ledger.outputs += sorted(path for path in out.iterdir() if path.is_file())
 
-    manifest = settings.out / "manifest.json"
-    return run_stage("export", manifest=manifest, config=plain(settings), inputs=inputs(settings), work=work)
+    return make_folder("export", out=settings.out, config=plain(settings), inputs=inputs(settings), work=work)
 
 
 VERB = Verb(

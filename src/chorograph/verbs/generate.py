@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chorograph.ground.settings import SEEDS, above, at_least, plain, setting
-from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.ground.stage import Ledger, Outcome, Progress, make_folder, run_stage
 from chorograph.verbs.verb import Verb
 
 
@@ -51,7 +51,10 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         ledger.count("pictures", len(pictures))
         ledger.outputs += write_pictures(settings.out, pictures)
         if settings.area is not None:
-            write_corpus(settings.area, pictures)
+            make_folder(
+                "generate", out=settings.area, config=plain(settings), inputs=inputs(settings),
+                work=lambda ledger, area: write_corpus(area, pictures),
+            )  # fmt: skip
             ledger.outputs.append(settings.area / "images.parquet")
 
     manifest = settings.out / "manifest.json"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chorograph.ground.settings import at_least, plain, setting
-from chorograph.ground.stage import Ledger, Outcome, Progress, run_stage
+from chorograph.ground.stage import Ledger, Outcome, Progress, make_folder
 from chorograph.verbs.verb import Verb
 
 
@@ -36,8 +36,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
 
     served = next(iter(Catalogue.open([settings.area], settings.run, cache=False)))
 
-    def work(ledger: Ledger) -> None:
-        out = settings.out
+    def work(ledger: Ledger, out: Path) -> None:
         ledger.count("regions", len(served.regions))
         ledger.drop("region without geometry: not in the tiles", int(served.regions.geometry.isna().sum()))
         ledger.outputs += [
@@ -51,7 +50,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     folders = {run.folder for layer in served.layers.values() for run in layer.runs if run.folder is not None}
     read = [*tables, *(folder / "predictions.parquet" for folder in sorted(folders))]
     asked = {**plain(settings), "area": str(served.area.path.resolve()), "out": str(settings.out.resolve())}
-    return run_stage("publish", manifest=settings.out / "manifest.json", config=asked, inputs=read, work=work)
+    return make_folder("publish", out=settings.out, config=asked, inputs=read, work=work)
 
 
 VERB = Verb(
