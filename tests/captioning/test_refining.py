@@ -176,8 +176,28 @@ def test_what_is_dropped_is_kept_with_its_reason_and_comes_back(city: Area) -> N
     pd.testing.assert_frame_equal(
         city.captions.sort_values("caption_id", ignore_index=True), before.sort_values("caption_id", ignore_index=True)
     )
+    assert captions.restore(captions.RestoreSettings(area=city.path), silent).skipped
+    (city.path / "captions_restored.manifest.json").unlink()
     with pytest.raises(InputError, match="no captions that were refined"):
         captions.restore(captions.RestoreSettings(area=city.path), silent)
+
+
+@pytest.mark.parametrize("rules", [[], ["place_name"]])
+def test_a_killed_restoring_can_be_done_again(city: Area, monkeypatch: pytest.MonkeyPatch, rules: list[str]) -> None:
+    """Killed when captions are back and nothing else is written, the same command counts the same rows."""
+    refine(city, origin=["model:m"])
+    settings = captions.RestoreSettings(area=city.path, rules=rules)
+
+    def killed(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("chorograph.ground.stage.write_json", killed)
+        captions.restore(settings, silent)
+    done = captions.restore(settings, silent)
+    assert done.manifest["counts"] == {"captions brought back": 1 if rules else 4}
+    assert city.captions["caption_id"].is_unique
+    assert captions.restore(settings, silent).skipped
 
 
 def test_peoples_captions_are_left_alone_unless_named_and_gates_ask_for_an_encoder(city: Area) -> None:

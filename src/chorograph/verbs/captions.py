@@ -71,19 +71,24 @@ class RestoreSettings:
 def restore(settings: RestoreSettings, progress: Progress) -> Outcome:
     """Bring back what refinement dropped."""
     from chorograph.area.folder import Area
-    from chorograph.captioning.refining.store import restore as bring_back
+    from chorograph.captioning.refining import store
 
     area = Area.open(settings.area)
+    again = store.can_restore(area, settings.rules)
 
     def work(ledger: Ledger) -> None:
-        number, files = bring_back(area, settings.rules)
+        number, file = store.restore(area, settings.rules)
         ledger.count("captions brought back", number)
-        ledger.outputs += files
+        ledger.outputs.append(file)
 
     manifest = area.path / "captions_restored.manifest.json"
-    manifest.unlink(missing_ok=True)  # each is asked for on purpose, and done
+    if again:  # each is asked for on purpose
+        manifest.unlink(missing_ok=True)
     (area.path / "captions_refined.manifest.json").unlink(missing_ok=True)
-    return run_stage("captions restore", manifest=manifest, config=plain(settings), inputs=[], work=work)
+    outcome = run_stage("captions restore", manifest=manifest, config=plain(settings), inputs=[], work=work)
+    if again:
+        store.forget(area, settings.rules)
+    return outcome
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,8 @@ HERE = Path(__file__).resolve().parent
 VOLATILE = {
     "wall_s", "finished_at", "seconds", "images_per_s", "images_s", "per_second", "took_s", "date", "at", "started_at",
     "images/s", "elapsed_s", "created", "started", "ended", "time_s", "run_s", "samples_per_s", "rate", "wall",
-    "facts/s", "peak_gb", "commit", "partitions taken up from before", "encoded now",
+    "facts/s", "peak_gb", "commit", "partitions taken up from before", "encoded now", "answers now",
+    "requests answered before",
 }  # fmt: skip
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 

@@ -43,10 +43,18 @@ def set_aside(area: Area, origins: list[str], refined: Refined) -> list[Path]:
     ]
 
 
-def restore(area: Area, rules: list[str]) -> tuple[int, list[Path]]:
+def can_restore(area: Area, rules: list[str]) -> bool:
+    """Return whether there is anything to bring back: what some rules dropped, or with no rules all captions."""
+    if rules:
+        return bool(area.read("captions_dropped")["rule"].isin(rules).any())
+    return not area.read("captions_original").empty
+
+
+def restore(area: Area, rules: list[str]) -> tuple[int, Path]:
     """Bring back the sentences that some rules dropped, or with no rules all captions as they were before.
 
-    Returns how many rows came back, and the files. Raises `InputError` where there is nothing to bring back.
+    Returns how many rows came back, and the file. They stay among what is set aside until `forget`: whoever is killed
+    before that can bring them back again. Raises `InputError` where there is nothing to bring back.
     """
     dropped = area.read("captions_dropped")
     if not rules:
@@ -54,21 +62,20 @@ def restore(area: Area, rules: list[str]) -> tuple[int, list[Path]]:
         if original.empty:
             raise InputError(f"{area.path} holds no captions that were refined")
         kept = area.captions[~area.captions["origin"].str.startswith(REFINED)]
-        files = [
-            area.write("captions", _joined(kept, original)),
-            area.write("captions_dropped", dropped.iloc[:0]),
-            area.write("captions_original", original.iloc[:0]),
-        ]
-        return len(original), files
+        return len(original), area.write("captions", _joined(kept, original))
     back = dropped[dropped["rule"].isin(rules)]
     if back.empty:
         held = ", ".join(sorted(set(dropped["rule"]))) or "none"
         raise InputError(f"{area.path}: nothing was dropped by {', '.join(rules)}; rules that dropped: {held}")
-    files = [
-        area.write("captions", _joined(area.captions, back[_COLUMNS])),
-        area.write("captions_dropped", dropped[~dropped["rule"].isin(rules)]),
-    ]
-    return len(back), files
+    return len(back), area.write("captions", _joined(area.captions, back[_COLUMNS]))
+
+
+def forget(area: Area, rules: list[str]) -> None:
+    """Take what was brought back out of what is set aside."""
+    dropped = area.read("captions_dropped")
+    area.write("captions_dropped", dropped[~dropped["rule"].isin(rules)] if rules else dropped.iloc[:0])
+    if not rules:
+        area.write("captions_original", area.read("captions_original").iloc[:0])
 
 
 def _joined(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
