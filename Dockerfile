@@ -2,9 +2,11 @@
 #
 #   uv build --wheel                      (or: python -m build --wheel)
 #   docker build -t chorograph .
-#   docker run -p 127.0.0.1:8000:8000 -v ./my-area:/area -v ./token:/run/secrets/token:ro chorograph
+#   docker run -p 127.0.0.1:8000:8000 -v ./my-place:/area -v ./token:/run/secrets/token:ro chorograph
 #
+# ./my-place is an area's folder, or one that holds it and its runs, which are served too.
 # The token (16 or more characters) stands in the file ./token; open http://127.0.0.1:8000/?token=…
+# Builders of OCI images (buildah, podman) drop the health check unless told --format docker.
 # Search by words needs the model: --build-arg EXTRAS=serve,models (adds torch).
 FROM python:3.12-slim
 

@@ -122,7 +122,7 @@ def compare(folder: Path | None, model: str, number: int, rounds: int, device: s
         torch.save(load_open_clip(model, seed=SEED).model.state_dict(), weights)
         area = Path(scratch, "area")
         make_area(area, files)
-        make_area(Path(f"{area}-few"), files[: BATCH // 2])
+        make_area(Path(f"{area}-few"), files[: min(BATCH, len(files)) // 2])
         for _ in range(rounds):
             for side in SIDES:
                 for stale in (*area.glob("embeddings/*"), *Path(f"{area}-few").glob("embeddings/*")):

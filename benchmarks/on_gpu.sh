@@ -31,7 +31,7 @@ if [ "${DRY:-0}" = 1 ]; then
     cp benchmarks/*.py "$away" && here=$away
     part coca_step 1200 "$python" "$here/coca_step.py" --device cpu --model tiny --batch-size 4 --warm-up 1 --rounds 1
     part shard_reading 1200 "$python" "$here/shard_reading.py" --device cpu --rounds 1
-    part bulk_embedding 1200 "$python" "$here/bulk_embedding.py" --device cpu --number 8 --rounds 1
+    part bulk_embedding 1200 "$python" "$here/bulk_embedding.py" --device cpu --number 32 --rounds 1
     part diffusion_step 1200 "$python" "$here/diffusion_step.py" --device cpu --size tiny --batch-size 2 --rounds 1
     echo "dry run; results that are not kept: $(ls "$here/results" | tr '\n' ' ')"
 else

@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,20 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def now_mib() -> float:
+    """Return the memory held now; the peak begins anew where the system lets it."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return peak_mib()
+
+
+def picture(width: int, height: int) -> bytes:
+    """Return a PNG with opacity."""
+    buffer = io.BytesIO()
+    Image.new("RGBA", (width, height), (90, 120, 60, 200)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 @pytest.fixture
 def make_server(city: Path, run_app: Callable[[Any], Any]) -> Callable[..., Any]:
     def make(access: Access, limits: Limits | None = None) -> Any:
@@ -83,6 +98,44 @@ def test_a_huge_picture_is_refused_before_its_pixels_are_made(server: str) -> No
     assert answer.status_code == 400
     assert "too large" in answer.json()["detail"]
     assert peak_mib() - before < 100
+
+
+def test_pictures_of_too_many_pixels_together_are_refused_unread(server: str) -> None:
+    """Each is allowed; all of them would take 1.5 GB."""
+    one = picture(4000, 4000)
+    files = [("images", (f"{number}.png", one, "image/png")) for number in range(32)]
+    before = now_mib()
+    answer = httpx.post(f"{server}/predict", data={"region": "{}"}, files=files, timeout=60)
+    assert answer.status_code == 413
+    assert "512 million pixels" in answer.json()["detail"]
+    assert peak_mib() - before < 100
+
+
+def test_large_pictures_of_many_clients_take_turns_and_others_are_served(server: str) -> None:
+    """Twelve at once would take 3.6 GiB: pictures with opacity are 20 bytes a pixel while they are decoded."""
+    body = picture(4000, 4000)
+    before = now_mib()
+    with ThreadPoolExecutor(12) as pool:
+        asked = [pool.submit(httpx.post, f"{server}/similar", content=body, timeout=60) for _ in range(12)]
+        while not all(one.done() for one in asked):
+            assert httpx.get(f"{server}/areas/city/regions/R01.json", timeout=20).status_code == 200
+        assert {one.result().status_code for one in asked} == {200}
+    assert peak_mib() - before < 1000
+
+
+def test_bodies_of_all_clients_are_bounded_together(make_server: Callable[..., Any]) -> None:
+    with make_server(Access(TOKEN), Limits(bodies_bytes=1000)) as address:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as waiting:
+            head = b"POST /similar HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 900\r\n\r\n"
+            waiting.sendall(head + b"a" * 800)
+            end = time.monotonic() + 20
+            while (answer := httpx.post(f"{address}/similar", content=b"b" * 300)).status_code != 503:
+                assert time.monotonic() < end
+            assert answer.headers["retry-after"] == "1"
+            assert httpx.get(f"{address}/areas/city.json").status_code == 200
+        while (answer := httpx.post(f"{address}/similar", content=b"b" * 300)).status_code != 400:
+            assert time.monotonic() < end
 
 
 def test_a_picture_with_a_tail_of_script_leaves_no_trace(server: str) -> None:

@@ -93,6 +93,13 @@ def read_tags(data: bytes, *directories: int) -> tuple[dict[int, Any], ...]:
         return dict(exif), *(dict(exif.get_ifd(directory)) for directory in directories)
 
 
+def count_pixels(data: bytes, *, max_pixels: int = MAX_PIXELS) -> int:
+    """Return how many pixels an image has, of which none is decoded. Raises as `open_image` does of a header."""
+    with _reasons(data, f"{len(data)} bytes"):
+        image = _begin(data, max_pixels)
+        return image.width * image.height
+
+
 def is_opacity(band: NDArray[np.uint8]) -> bool:
     """Whether a fourth band of a TIFF says where there is data: 0 or 255 everywhere, and not 0 alone.
 

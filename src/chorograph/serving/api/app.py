@@ -26,6 +26,7 @@ from chorograph.serving.api.predict import predict_router
 from chorograph.serving.api.ratings import ratings_router
 from chorograph.serving.api.search import search_router
 from chorograph.serving.api.tiles import tiles_router
+from chorograph.serving.api.uploads import Workers
 from chorograph.serving.catalogue.finder import Finder
 from chorograph.serving.catalogue.predictor import Predictors
 from chorograph.serving.catalogue.served import Catalogue
@@ -61,13 +62,14 @@ def create_app(serving: Serving) -> App:
     """Return the ASGI application of a server."""
     catalogue, access = serving.catalogue, serving.access
     finders = {area.slug: Finder(area, serving.search_model, serving.device) for area in catalogue}
-    meters = Meters()
+    meters, workers = Meters(), Workers()
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         if serving.warm:
             threading.Thread(target=_warm, args=(catalogue, finders), daemon=True).start()
         yield
+        workers.close()
         for store in serving.stores.values():
             store.close()
 
@@ -75,10 +77,10 @@ def create_app(serving: Serving) -> App:
     app.include_router(features_router(catalogue))
     app.include_router(tiles_router(catalogue))
     app.include_router(areas_router(catalogue, finders, writable=access.writable))
-    app.include_router(search_router(catalogue, finders))
-    app.include_router(heatmap_router(catalogue, finders))
+    app.include_router(search_router(catalogue, finders, workers))
+    app.include_router(heatmap_router(catalogue, finders, workers))
     predictors = {area.slug: Predictors(area, serving.device) for area in catalogue}
-    app.include_router(predict_router(catalogue, predictors))
+    app.include_router(predict_router(catalogue, predictors, workers))
     app.include_router(ratings_router(catalogue, dict(serving.stores), serving.overlap, writable=access.writable))
 
     @app.get("/api", summary="This description", operation_id="getApi", tags=["Server"])

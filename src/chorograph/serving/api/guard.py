@@ -49,9 +49,11 @@ _LOG = logging.getLogger("chorograph.serving")
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may take."""
+    """What one request may take, and all of them together."""
 
     body_bytes: int = 8 * 2**20
+    #: Bodies of all requests at work; who sends more is told to come back.
+    bodies_bytes: int = 256 * 2**20
     #: A body must be whole after this time.
     body_s: float = 15.0
     #: An answer must begin after this time.
@@ -95,7 +97,7 @@ class Guard:
 
     def __init__(self, app: App, access: Access, limits: Limits, meters: Meters) -> None:
         self._app, self._access, self._limits, self._meters = app, access, limits, meters
-        self._open = 0
+        self._open = self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -130,12 +132,14 @@ class Guard:
         """Pass a request on, with its body read whole; return the answer of one that went beyond a limit."""
         try:
             async with asyncio.timeout(self._limits.body_s):
-                body = await _read(receive, scope, self._limits.body_bytes)
+                body = await self._read(receive, scope)
         except TimeoutError:
             return problem(408, "Request timeout", "the body did not arrive in time", {"Connection": "close"})
         except _TooLargeError:
             most = f"{self._limits.body_bytes // 2**20} MiB"
             return problem(413, "Content too large", f"a body may have {most} at most", {"Connection": "close"})
+        except _BusyError:
+            return problem(503, "Service unavailable", "too many uploads at once", {"Retry-After": "1"})
         except _GoneError:
             return None
         try:
@@ -145,7 +149,35 @@ class Guard:
             if begun():
                 raise
             return problem(503, "Service unavailable", "the answer took too long; ask for less", {"Retry-After": "5"})
+        finally:
+            self._held -= len(body)
         return None
+
+    async def _read(self, receive: Receive, scope: Scope) -> bytes:
+        """Return a body, which counts as held; one that goes beyond a limit is let go."""
+        most = self._limits.body_bytes
+        length = Headers(scope=scope).get("content-length", "0")
+        if not length.isdigit() or int(length) > most:
+            raise _TooLargeError
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _GoneError
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                self._held += len(parts[-1])
+                if size > most:
+                    raise _TooLargeError
+                if self._held > self._limits.bodies_bytes:
+                    raise _BusyError
+                if not message.get("more_body", False):
+                    return b"".join(parts)
+        except BaseException:
+            self._held -= size
+            raise
 
     def _refusal(self, scope: Scope) -> Response | None:
         """Return why a request is not answered, or None."""
@@ -207,26 +239,12 @@ class _TooLargeError(Exception):
     pass
 
 
-class _GoneError(Exception):
+class _BusyError(Exception):
     pass
 
 
-async def _read(receive: Receive, scope: Scope, most: int) -> bytes:
-    length = Headers(scope=scope).get("content-length", "0")
-    if not length.isdigit() or int(length) > most:
-        raise _TooLargeError
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _GoneError
-        part = message.get("body", b"")
-        size += len(part)
-        if size > most:
-            raise _TooLargeError
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)
+class _GoneError(Exception):
+    pass
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -11,6 +11,7 @@ from chorograph.ground.errors import InputError
 from chorograph.serving.api.answers import as_json
 from chorograph.serving.api.areas import MAX_SIDE, to_jpeg
 from chorograph.serving.api.search import AreaQuery, the_area
+from chorograph.serving.api.uploads import Workers
 from chorograph.serving.catalogue.finder import Finder
 from chorograph.serving.catalogue.heat import Heat, HeatMaps
 from chorograph.serving.catalogue.served import Catalogue
@@ -18,7 +19,7 @@ from chorograph.serving.catalogue.served import Catalogue
 Words = Annotated[str, Query(min_length=1, max_length=500, description="what to look for, in words")]
 
 
-def heatmap_router(catalogue: Catalogue, finders: dict[str, Finder]) -> APIRouter:
+def heatmap_router(catalogue: Catalogue, finders: dict[str, Finder], workers: Workers) -> APIRouter:
     """Return the routes of heat maps."""
     router = APIRouter(tags=["Search"])
     maps = {served.slug: HeatMaps(served, finders[served.slug]) for served in catalogue}
@@ -30,8 +31,9 @@ def heatmap_router(catalogue: Catalogue, finders: dict[str, Finder]) -> APIRoute
         return maps[served.slug].draw(q, served.row(region))
 
     @router.get("/heatmap.json", summary="Where in a region a sentence fits best", operation_id="getHeatMapData")
-    def data(region: str, q: Words, area: AreaQuery = None) -> Response:
-        return as_json({"region": region, "query": q, **drawn(area, region, q).as_dict()})
+    async def data(region: str, q: Words, area: AreaQuery = None) -> Response:
+        heat = await workers.do(lambda: drawn(area, region, q))
+        return as_json({"region": region, "query": q, **heat.as_dict()})
 
     @router.get(
         "/heatmap",
@@ -40,7 +42,8 @@ def heatmap_router(catalogue: Catalogue, finders: dict[str, Finder]) -> APIRoute
         response_class=Response,
         responses={200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}},
     )
-    def picture(region: str, q: Words, area: AreaQuery = None) -> Response:
-        return Response(to_jpeg(drawn(area, region, q).picture(), MAX_SIDE), media_type="image/jpeg")
+    async def picture(region: str, q: Words, area: AreaQuery = None) -> Response:
+        jpeg = await workers.do(lambda: to_jpeg(drawn(area, region, q).picture(), MAX_SIDE))
+        return Response(jpeg, media_type="image/jpeg")
 
     return router

@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from chorograph.ground.errors import InputError
 from chorograph.serving.api.answers import as_json, problem
-from chorograph.serving.api.search import the_area, uploaded_pixels
+from chorograph.serving.api.search import the_area
+from chorograph.serving.api.uploads import Workers, check_pictures, read_pictures
 from chorograph.serving.catalogue.predictor import NotFittedYetError, Predictors, overlapped, read_polygon
 from chorograph.serving.catalogue.served import Catalogue
 
@@ -20,7 +21,7 @@ MOST_PICTURES = 32
 WAIT_S = 25.0
 
 
-def predict_router(catalogue: Catalogue, predictors: dict[str, Predictors]) -> APIRouter:
+def predict_router(catalogue: Catalogue, predictors: dict[str, Predictors], workers: Workers) -> APIRouter:
     """Return the route of predicting a region that the area does not have."""
     router = APIRouter(tags=["Prediction"])
 
@@ -45,20 +46,22 @@ def predict_router(catalogue: Catalogue, predictors: dict[str, Predictors]) -> A
         """Give each indicator with its interval. The model is fitted at the first request: 503 says to ask again."""
         bodies = [await image.read() for image in images or []]
 
+        served = the_area(catalogue, area or None)
+        if len(bodies) > MOST_PICTURES:
+            raise InputError(f"send {MOST_PICTURES} pictures at most, not {len(bodies)}")
+        check_pictures(bodies)
+        shape = await run_in_threadpool(read_polygon, region)
+        try:
+            predictor = await run_in_threadpool(predictors[served.slug].get, run or None, WAIT_S)
+        except NotFittedYetError as error:
+            return problem(503, "Service unavailable", str(error), {"Retry-After": "10"})
+
         def work() -> Response:
-            served = the_area(catalogue, area or None)
-            if len(bodies) > MOST_PICTURES:
-                raise InputError(f"send {MOST_PICTURES} pictures at most, not {len(bodies)}")
-            shape = read_polygon(region)
-            pictures = [uploaded_pixels(body) for body in bodies]
-            try:
-                predictor = predictors[served.slug].get(run or None, WAIT_S)
-            except NotFittedYetError as error:
-                return problem(503, "Service unavailable", str(error), {"Retry-After": "10"})
+            pictures = read_pictures(bodies)
             told = predictor.predict(shape, pictures)
             content = {"area": served.slug, "run": predictor.run, "images": len(pictures), "note": predictor.note}
             return as_json({**content, "overlaps": overlapped(served, shape), "indicators": told})
 
-        return await run_in_threadpool(work)
+        return await workers.do(work)
 
     return router

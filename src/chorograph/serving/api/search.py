@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Query, Request
-from numpy.typing import NDArray
 from starlette.responses import Response
 
-from chorograph.area.images import read_rgb
 from chorograph.ground.errors import InputError
 from chorograph.serving.api.answers import as_json
 from chorograph.serving.api.areas import card_content
+from chorograph.serving.api.uploads import Workers, read_pictures
 from chorograph.serving.catalogue.cards import image_url, indicator, number, region_url
 from chorograph.serving.catalogue.conditions import allowed_rows
 from chorograph.serving.catalogue.finder import Finder, Found
 from chorograph.serving.catalogue.served import Catalogue, ServedArea
-
-#: An uploaded picture may have so many pixels.
-MAX_UPLOAD_PIXELS = 16_000_000
 
 AreaQuery = Annotated[str | None, Query(description="the id of an area; may be left out where one is served")]
 Most = Annotated[int, Query(ge=1, le=100, description="regions to return")]
@@ -40,7 +35,7 @@ def the_area(catalogue: Catalogue, name: str | None) -> ServedArea:
     return areas[0]  # type: ignore[no-any-return]
 
 
-def search_router(catalogue: Catalogue, finders: dict[str, Finder]) -> APIRouter:
+def search_router(catalogue: Catalogue, finders: dict[str, Finder], workers: Workers) -> APIRouter:
     """Return the routes of search."""
     router = APIRouter(tags=["Search"])
 
@@ -81,17 +76,15 @@ def search_router(catalogue: Catalogue, finders: dict[str, Finder]) -> APIRouter
     async def similar_to_image(
         request: Request, area: AreaQuery = None, k: Most = 20, bbox: Bbox = None, where: Where = None
     ) -> Response:
-        from starlette.concurrency import run_in_threadpool
-
         body = await request.body()
 
         def work() -> Response:
             served = the_area(catalogue, area)
-            pixels = uploaded_pixels(body)
+            (pixels,) = read_pictures([body])
             found = finders[served.slug].by_image(pixels, k, allowed_rows(served, bbox, where))
             return as_json(found_content(served, found))
 
-        return await run_in_threadpool(work)
+        return await workers.do(work)
 
     @router.get("/describe", summary="What is known of a region", operation_id="describe")
     def describe(region: str, area: AreaQuery = None) -> Response:
@@ -99,16 +92,6 @@ def search_router(catalogue: Catalogue, finders: dict[str, Finder]) -> APIRouter
         return as_json(card_content(served, finders[served.slug], served.row(region)))
 
     return router
-
-
-def uploaded_pixels(body: bytes) -> NDArray[np.uint8]:
-    """Return the pixels (height, width, 3) of an uploaded picture; `ImageError` with the reason.
-
-    By its first bytes it must be JPEG, PNG or WebP: other formats have been ways in, and nobody needs them here.
-    """
-    if not (body[:3] == b"\xff\xd8\xff" or body[:8] == b"\x89PNG\r\n\x1a\n" or (body[:4] + body[8:12]) == b"RIFFWEBP"):
-        raise InputError("the upload is no JPEG, PNG or WebP picture")
-    return read_rgb(body, max_pixels=MAX_UPLOAD_PIXELS)
 
 
 def found_content(served: ServedArea, found: Found) -> dict[str, Any]:
