@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,10 +18,11 @@ EXACT_BELOW = 1_000_000
 #: Rows whose similarity is computed at a time: their products stay small beside the vectors.
 _BLOCK = 262_144
 _TABLE = "vectors"
-#: One partition for so many vectors; so many of them are looked through, and so many candidates are compared exactly.
+#: One partition for so many vectors; so many of them are looked through, and for each row wanted so many candidates are
+#: compared exactly.
 _PARTITION = 4096
-_PROBED = 24
-_REFINED = 40
+_PROBED = 16
+_CANDIDATES = 4
 
 
 class VectorIndex(Protocol):
@@ -54,10 +56,17 @@ class ExactIndex:
 
 
 class LanceIndex:
-    """Vectors in a LanceDB table with an approximate index: answers in milliseconds, not always the very nearest."""
+    """Vectors with an approximate index in a LanceDB table: answers in milliseconds, not always the very nearest.
 
-    def __init__(self, table: Any) -> None:
-        self._table = table
+    The table names candidates by 8-bit copies of the vectors; these are compared exactly, with the vectors in memory.
+    """
+
+    def __init__(self, table: Any, vectors: Vectors) -> None:
+        self._table, self._vectors = table, vectors
+
+    @cached_property
+    def _exact(self) -> ExactIndex:
+        return ExactIndex(self._vectors)
 
     @classmethod
     def build(cls, vectors: Vectors, folder: Path) -> LanceIndex:
@@ -74,7 +83,7 @@ class LanceIndex:
         name = f"{_TABLE}-{_digest(vectors)}"
         database = lancedb.connect(folder)
         try:
-            return cls(database.open_table(name))
+            return cls(database.open_table(name), vectors)
         except (ValueError, FileNotFoundError):
             pass
 
@@ -93,19 +102,20 @@ class LanceIndex:
         table.create_index("vector", config=IvfSq(distance_type="cosine", num_partitions=partitions))
         # Named last, so that a build that was killed is not taken for a whole one.
         Path(folder, f"{draft}.lance").rename(Path(folder, f"{name}.lance"))
-        return cls(database.open_table(name))
+        return cls(database.open_table(name), vectors)
 
     def search(
         self, query: Vectors, k: int, allowed: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.int64], Vectors]:
-        """See `VectorIndex`; few allowed rows are asked for by their numbers."""
-        found = self._table.search(unit_rows(query[None])[0]).metric("cosine").nprobes(_PROBED)
+        """See `VectorIndex`; what is narrowed is compared in full, as the table is slower at many numbers of rows."""
         if allowed is not None:
-            numbers = ",".join(map(str, np.flatnonzero(allowed).tolist())) or "-1"
-            found = found.where(f"row IN ({numbers})", prefilter=True)
-        answer = found.refine_factor(_REFINED // 10).limit(k).select(["row", "_distance"]).to_arrow()
-        rows = np.asarray(answer["row"], dtype=np.int64)
-        return rows, 1 - np.asarray(answer["_distance"], dtype=np.float32)
+            return self._exact.search(query, k, allowed)
+        unit = unit_rows(query[None])[0]
+        found = self._table.search(unit).metric("cosine").nprobes(_PROBED).limit(k * _CANDIDATES)
+        rows = np.sort(np.asarray(found.select(["row"]).to_arrow()["row"], dtype=np.int64))
+        similarity = unit_rows(self._vectors[rows]) @ unit
+        best = best_rows(similarity, k)
+        return rows[best], similarity[best]
 
 
 def open_index(vectors: Vectors, folder: Path | None) -> VectorIndex:

@@ -8,6 +8,9 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/** Whether the parts of the page stand below one another. */
+export const isPhone = () => matchMedia("(max-width: 760px)").matches;
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An SVG element with attributes and children. */

@@ -2,7 +2,7 @@
 import { fillColour, rampOf } from "./colours.js";
 import { compare } from "./compare.js";
 import { areaId, areaJson, cardInside, isStatic, json, tiles, values, words } from "./data.js";
-import { $, make, write } from "./dom.js";
+import { $, isPhone, make, write } from "./dom.js";
 import { drawLegend, MISSING } from "./legend.js";
 import { findSimilar, wireSearch } from "./search.js";
 
@@ -293,7 +293,11 @@ async function showRegion(row, move) {
     markChosen();
     if (move) moveTo(await areaJson(`/regions/${encodeURIComponent(view.region)}.json`));
   }
-  if (move) $("card").focus({ preventScroll: matchMedia("(min-width: 761px)").matches });
+  if (move) {
+    $("card").focus({ preventScroll: true });
+    // On a phone the card lies below the map: its name is what should be seen first.
+    if (isPhone()) $("card").scrollIntoView();
+  }
   $("status").textContent = `${names.names[row]} is open.`;
   writeView();
 }

@@ -1,4 +1,4 @@
-import { $, make } from "./dom.js";
+import { $, isPhone, make } from "./dom.js";
 import { areaId, json, words } from "./data.js";
 
 /** Wire the search form; `page` shows a region, gives the map's bounds, the indicator, and marks what was found. */
@@ -35,6 +35,7 @@ async function run(page, ask, state) {
     const count = answer.hits.length;
     $("found-note").textContent = count ? `${count} places, the best first, ${how}. ${answer.note || ""}` : `Nothing fits. ${answer.note || ""}`;
     $("found").replaceChildren(...answer.hits.map((hit, i) => item(page, hit, i)));
+    if (isPhone()) $("search").scrollIntoView();
     page.mark(answer.hits.map((hit) => hit.row), state);
   } catch (error) {
     $("found").replaceChildren();
