@@ -4,7 +4,7 @@
 
 Ratios of one run. `map`: from opening the page in headless Chromium, with nothing cached, to the first drawn map of the
 larger area, beside the smaller one. `search`: the p95 of an exact search of unit vectors beside the p95 of the bare
-matrix product, turn by turn; of the LanceDB index beside both, with its recall, and with the processor time of a search,
+matrix product, turn by turn; of the LanceDB index beside both, with its recall and the processor time of a search,
 which other work on the machine does not change. `reads`: a region's card and feature beside a bare uvicorn answer of
 the same bytes, turn by turn. Writes benchmarks/results/serve.json.
 """
