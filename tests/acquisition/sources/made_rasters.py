@@ -13,6 +13,7 @@ from pyproj import Transformer
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 from rasterio.transform import from_origin
+from rasterio.warp import transform_bounds
 from shapely.geometry import box, mapping
 
 #: Metres around the regions that a raster goes further.
@@ -64,7 +65,7 @@ def write_catalogue(folder: Path, scenes: dict[str, dict[str, Any]]) -> Path:
         place = folder / "sentinel" / name
         place.mkdir(exist_ok=True)
         with rasterio.open(place / next(iter(said["assets"].values()))) as raster:
-            edges = rasterio.warp.transform_bounds(raster.crs, "EPSG:4326", *raster.bounds)
+            edges = transform_bounds(raster.crs, "EPSG:4326", *raster.bounds)
         item = {
             "type": "Feature", "stac_version": "1.0.0", "id": name, "collection": "sentinel", "bbox": list(edges),
             "geometry": mapping(box(*edges)), "links": [{"rel": "collection", "href": "../collection.json"}],

@@ -15,6 +15,7 @@ from made_sources import COLUMNS, NORTH, ROWS, WEST, ZOOM
 from rasterio.enums import Resampling
 from rasterio.transform import from_bounds
 from rasterio.vrt import WarpedVRT
+from stac_server import stac_api
 
 from chorograph.area.check import check_area
 from chorograph.area.folder import Area
@@ -185,6 +186,32 @@ def test_a_mask_lets_the_next_scene_through(add: Add, area: Path, catalogue: Pat
     found = gpd.read_parquet(max((area / "coverage").glob("*.parquet"), key=lambda path: path.stat().st_mtime))
     # Where no other scene is clear, the cloudy one is shown and its share told.
     assert found["cloud"].max() == 1 and found["cloud"].min() == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_search_of_an_api_goes_through_its_pages(add: Add, area: Path, catalogue: Path, method: str) -> None:
+    """An item a page: GET with tokens in the address, or POST with `merge`, as stac-server and pgstac do."""
+    with range_server(catalogue.parent) as files, stac_api(catalogue.parent, files.base, method) as api:
+        add("imagery", f"stac:{api.base}", zoom=ZOOM, collection="sentinel", dates="2024-06-01/2024-07-31")
+    held = Area.open(area)
+    assert len(held.images) == TILES
+    assert all((held.read_image(uri) == 60).all() for uri in held.images["uri"])
+    assert held.sources[0].licence == "CC-BY-4.0"
+    assert [one["token"] for one in api.asked] == [0, 1, 2]
+    west, _, _, north = held.regions.total_bounds
+    for one in api.asked:  # what was asked for first stands on every page
+        assert one["collections"] == ["sentinel"]
+        assert one["datetime"] == "2024-06-01T00:00:00Z/2024-07-31T23:59:59Z"
+        assert one["bbox"][0] <= west and one["bbox"][3] >= north and one["method"] == method
+
+
+def test_a_search_that_goes_on_elsewhere_is_not_followed(add: Add, catalogue: Path) -> None:
+    with (
+        range_server(catalogue.parent) as files,
+        stac_api(catalogue.parent, files.base, "GET", elsewhere="http://127.0.0.9:1") as api,
+        pytest.raises(InputError, match="goes on at another host"),
+    ):
+        add("imagery", f"stac:{api.base}", zoom=ZOOM, collection="sentinel")
 
 
 def test_what_stac_has_not_is_said(add: Add, catalogue: Path) -> None:

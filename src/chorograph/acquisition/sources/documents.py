@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -25,13 +26,27 @@ def is_url(address: str) -> bool:
     return address.startswith(("http://", "https://"))
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A page of a search: its URL, and what is sent to it by POST; None for GET."""
+
+    url: str
+    body: Mapping[str, Any] | None = None
+
+
 def answers(
-    places: Sequence[str], rules: FetchRules, headers: Mapping[str, str] = _NONE
+    places: Sequence[str],
+    rules: FetchRules,
+    headers: Mapping[str, str] = _NONE,
+    body: Mapping[str, Any] | None = None,
 ) -> list[tuple[dict[str, Any], str | None]]:
-    """Return the document of each URL, or an empty one with the reason why there is none."""
+    """Return the document of each URL (by POST with a `body`), or an empty one with the reason why there is none."""
     from chorograph.ground.fetching.fetcher import Wanted, fetch
 
-    found = fetch([with_secrets(place) for place in places], rules, Wanted(headers=headers))
+    sent = None
+    if body is not None:
+        sent, headers = json.dumps(body).encode(), {**headers, "Content-Type": "application/json"}
+    found = fetch([with_secrets(place) for place in places], rules, Wanted(headers=headers, body=sent))
     return [({}, one.reason) if one.reason else _parsed(one.data) for one in found]
 
 
@@ -51,27 +66,35 @@ def documents(places: Sequence[str], rules: FetchRules) -> list[dict[str, Any]]:
     return found
 
 
-def pages(url: str, rules: FetchRules, where: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Go through the pages of an answer by their links `next`, on one host; `InputError` where one asks for POST."""
+def pages(asked: Asked, rules: FetchRules, where: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Go through the pages of an answer by their links `next`; `InputError` where one leads to another host."""
     for _ in range(MOST_DOCUMENTS):
-        (page,) = documents([url], rules)
-        yield page, url
-        following = following_page(page, url)
+        ((page, reason),) = answers([asked.url], rules, body=asked.body)
+        if reason is not None:
+            raise InputError(f"{asked.url} could not be had: {reason}")
+        yield page, asked.url
+        following = following_page(page, asked)
         if following is None:
             return
-        if not following:
-            raise InputError(f"{where} goes on by POST, which is not asked here; ask for less")
-        url = following
+        if urlsplit(following.url).netloc != urlsplit(asked.url).netloc:
+            raise InputError(f"{where} goes on at another host, which is not asked; ask for less")
+        asked = following
 
 
-def following_page(page: Mapping[str, Any], url: str) -> str | None:
-    """Return the next page's URL, None for none; empty where it cannot be asked: by POST, or on another host."""
+def following_page(page: Mapping[str, Any], asked: Asked) -> Asked | None:
+    """Return what is asked for the next page, None for none.
+
+    A link may want POST; with `merge` what it says is added to what was sent (STAC API 1.0, paging).
+    """
     links = [link for link in page.get("links", ()) if isinstance(link, dict) and link.get("rel") == "next"]
     if not links:
         return None
-    following = urljoin(url, str(links[0].get("href", "")))
-    same = urlsplit(following).netloc == urlsplit(url).netloc
-    return following if links[0].get("method", "GET") == "GET" and same else ""
+    url = urljoin(asked.url, str(links[0].get("href", "")))
+    if str(links[0].get("method", "GET")).upper() != "POST":
+        return Asked(url)
+    said = links[0].get("body")
+    before = (asked.body or {}) if links[0].get("merge") else {}
+    return Asked(url, {**before, **(said if isinstance(said, dict) else {})})
 
 
 def _parsed(data: bytes) -> tuple[dict[str, Any], str | None]:

@@ -108,13 +108,15 @@ class Wanted:
     """What an answer must be: a content type that begins so (empty: any), and bytes that `judge` finds no fault with.
 
     `headers` go to the host of each URL, never to another one that it redirects to. `judge` returns the reason for
-    which bytes are refused, or None. `status` is the one that is asked for: 206 where a part of a file is.
+    which bytes are refused, or None. `status` is the one that is asked for: 206 where a part of a file is. A `body`
+    goes to the same hosts, by POST.
     """
 
     types: tuple[str, ...] = ()
     judge: Callable[[bytes], str | None] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
+    body: bytes | None = None
 
     def takes(self, content_type: str) -> bool:
         """Whether a type is one of those wanted; a server that says none is believed."""
@@ -291,7 +293,7 @@ class _Fetcher:
                 if clock.when() is None:
                     clock.reschedule(asyncio.get_running_loop().time() + self.rules.sample_s)
                 async with _classified(host):
-                    answer = await self.ask(here, host, headers if place == origin else NOTHING)
+                    answer = await self.ask(here, host, headers if place == origin else NOTHING, place == origin)
             if isinstance(answer, Fetched):
                 return answer
             here = _joined(here, answer)
@@ -312,9 +314,11 @@ class _Fetcher:
             self.judged.add(place)
         return f"{parts.scheme}://{parts.netloc}"
 
-    async def ask(self, url: str, host: _Host, headers: Mapping[str, str]) -> Fetched | str:
-        """Return what a URL holds, or where it redirects to."""
-        async with self.session.get(url, allow_redirects=False, headers=headers) as response:
+    async def ask(self, url: str, host: _Host, headers: Mapping[str, str], own: bool) -> Fetched | str:
+        """Return what a URL holds, or where it redirects to; a body goes to the `own` host alone."""
+        body = self.wanted.body if own else None
+        method = "GET" if body is None else "POST"
+        async with self.session.request(method, url, allow_redirects=False, headers=headers, data=body) as response:
             host.failures = 0  # it answers
             if response.status in (301, 302, 303, 307, 308):
                 if "Location" not in response.headers:

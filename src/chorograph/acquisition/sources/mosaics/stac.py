@@ -17,7 +17,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from chorograph.acquisition.sources.documents import MOST_DOCUMENTS, documents, is_url, pages
+from chorograph.acquisition.sources.documents import MOST_DOCUMENTS, Asked, documents, is_url, pages
 from chorograph.acquisition.sources.mosaics.cog import LOCAL_WORKERS
 from chorograph.acquisition.sources.mosaics.picturing import png, read_all, scaling_of
 from chorograph.acquisition.sources.mosaics.reading import RasterError, Rasters, in_threads, open_rasters
@@ -178,13 +178,23 @@ def _items(address: str, asked: SourceImagery, box: tuple[float, ...]) -> Iterat
 def _searched(
     address: str, root: Mapping[str, Any], asked: SourceImagery, box: tuple[float, ...], rules: FetchRules
 ) -> Iterator[tuple[Mapping[str, Any], str]]:
-    query = {"bbox": ",".join(f"{edge:.6f}" for edge in box), "limit": str(_PAGE)}
-    query |= {"collections": asked.collection} if asked.collection else {}
+    """Search an API: by GET, which each has, unless it names POST alone."""
+    query: dict[str, Any] = {"bbox": [round(edge, 6) for edge in box], "limit": _PAGE}
+    query |= {"collections": [asked.collection]} if asked.collection else {}
     query |= {"datetime": _interval(asked.dates)} if asked.dates else {}
-    place = next((link["href"] for link in root["links"] if link["rel"] == "search"), "search")
-    url = f"{_join(address, place, folder=True)}?{urlencode(query)}"
-    for page, where in pages(url, rules, f"stac:{address}"):
+    links = [link for link in root.get("links", ()) if link.get("rel") == "search"] or [{"href": "search"}]
+    by_get = [link for link in links if str(link.get("method", "GET")).upper() == "GET"]
+    url = _join(address, (by_get or links)[0]["href"], folder=True)
+    said = {
+        name: value if isinstance(value, str) else ",".join(map(str, _list(value))) for name, value in query.items()
+    }
+    first = Asked(f"{url}?{urlencode(said)}") if by_get else Asked(url, query)
+    for page, where in pages(first, rules, f"stac:{address}"):
         yield from ((item, _self(item, where)) for item in page.get("features", ()))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _walked(

@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urljoin
 
 import pandas as pd
 
-from chorograph.acquisition.sources.documents import answers, following_page
+from chorograph.acquisition.sources.documents import Asked, answers, following_page
 from chorograph.acquisition.sources.secrets import check_no_secret
 from chorograph.acquisition.sources.source import SourceKind, Take
 from chorograph.acquisition.sources.street.fetching import fetch_views
@@ -88,7 +88,7 @@ def open_panoramax(address: str, asked: FetchSettings) -> Panoramax:
 def _answer(page: Mapping[str, Any], url: str, reason: str | None) -> Answer:
     views = [view for item in page.get("features", ()) if (view := view_of(item, url)) is not None]
     # An instance that does not say whether there is more gives as many as were asked for.
-    more = following_page(page, url) is not None or len(page.get("features", ())) >= _LIMIT
+    more = following_page(page, Asked(url)) is not None or len(page.get("features", ())) >= _LIMIT
     return Answer(views, more, reason)
 
 
