@@ -7,6 +7,7 @@ until it is killed.
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
 import threading
 from collections import Counter
@@ -19,10 +20,24 @@ from typing import cast
 import numpy as np
 import simplejpeg
 from aiohttp import web
+from PIL import Image
 
 #: What a tile may do instead of answering: the first time only, or each time.
 ONCE = ("drop", "busy", "wait", "error", "cut")
-ALWAYS = ("missing", "page", "endless", "slow", "truncated", "empty_sea", "no_imagery", "forbidden")
+ALWAYS = (
+    "missing", "page", "endless", "slow", "truncated", "empty_sea", "no_imagery", "forbidden", "clear", "see_through",
+)  # fmt: skip
+    "missing",
+    "page",
+    "endless",
+    "slow",
+    "truncated",
+    "empty_sea",
+    "no_imagery",
+    "forbidden",
+    "clear",
+    "see_through",
+)
 
 
 @lru_cache(maxsize=65_536)
@@ -47,6 +62,16 @@ def no_imagery() -> bytes:
 def empty_sea() -> bytes:
     """Return a picture of one colour."""
     return bytes(simplejpeg.encode_jpeg(np.full((256, 256, 3), (20, 60, 120), dtype=np.uint8)))
+
+
+@lru_cache
+def transparent(rows: int) -> bytes:
+    """Return a PNG whose first rows are transparent."""
+    pixels = np.full((256, 256, 4), (90, 120, 60, 255), dtype=np.uint8)
+    pixels[:rows, :, 3] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 @dataclass
@@ -140,6 +165,8 @@ async def _in_mood(mood: str, request: web.Request, data: bytes) -> web.StreamRe
         return web.Response(body=b"<html><body>Quota exceeded</body></html>", content_type="image/jpeg")
     if mood == "truncated":
         return web.Response(body=data[: len(data) // 2], **image)
+    if mood in ("clear", "see_through"):
+        return web.Response(body=transparent(256 if mood == "clear" else 64), content_type="image/png")
     if mood in ("no_imagery", "empty_sea"):
         return web.Response(body=no_imagery() if mood == "no_imagery" else empty_sea(), **image)
     if mood in ("cut", "endless", "slow"):

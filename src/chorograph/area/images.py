@@ -108,6 +108,23 @@ def is_opacity(band: NDArray[np.uint8]) -> bool:
     return bool(np.isin(band, (0, 255)).all() and band.any())
 
 
+def transparent_share(data: bytes) -> float | None:
+    """Return the share of an image's pixels that are wholly transparent; None where its format or file knows of none.
+
+    None too for what cannot be read.
+    """
+    if data.startswith(b"\xff\xd8\xff"):
+        return None
+    try:
+        with _reasons(data, f"{len(data)} bytes"):
+            image = _begin(data, MAX_PIXELS)
+            if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
+                return None
+            return float((np.asarray(image.convert("RGBA"))[..., 3] == 0).mean())
+    except ImageError:
+        return None
+
+
 @contextmanager
 def _reasons(data: bytes, label: object) -> Iterator[None]:
     """Turn whatever a decoder raises into an `ImageError` with its reason.

@@ -84,6 +84,18 @@ def test_a_coarse_window_reads_an_overview(add: Add, area: Path, tmp_path: Path)
     assert (height, width) == pytest.approx(((north - south) / 40, (east - west) / 80), abs=2)
 
 
+def test_a_region_is_cut_out_of_rasters(add: Add, area: Path, tmp_path: Path) -> None:
+    path = write_cog(tmp_path / "city.tif", UTM, grown(bounds_of_regions(UTM)), colour=90)
+    add("imagery", f"cog:{path}", resolution_m=10, by="mask")
+    held = Area.open(area)
+    shapes = held.regions.set_index("region_id").to_crs(UTM).geometry
+    for row in held.images.itertuples():
+        pixels = held.read_image(row.uri)
+        shown = (pixels == 90).all(axis=2)
+        assert ((pixels == 0).all(axis=2) | shown).all() and not shown[0, 0]
+        assert shown.sum() * 100 == pytest.approx(shapes[row.region_id].area, rel=0.01)
+
+
 def test_a_server_without_ranges_is_said(add: Add, area: Path, tmp_path: Path) -> None:
     path = write_cog(tmp_path / "web" / "city.tif", UTM, grown(bounds_of_regions(UTM)))
     with range_server(path.parent, ranges=False) as server, pytest.raises(InputError, match="no ranges of bytes"):

@@ -12,15 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pytest
+import shapely
 from made_sources import ALLOW, COLUMNS, NORTH, ROWS, WEST, ZOOM, make_area, tables
+from pyproj import Transformer
 
 from chorograph.acquisition.sources.source import SOURCES
 from chorograph.acquisition.sources.tile_service import checked_template, open_provider, quadkey
 from chorograph.acquisition.sources.windows import tile_window
 from chorograph.acquisition.sources.wmts import layer_of
 from chorograph.area.check import check_area
+from chorograph.area.draft import AreaDraft
 from chorograph.area.folder import Area
+from chorograph.area.images import read_rgb
 from chorograph.cli.listing import listing
 from chorograph.ground.errors import InputError, SettingError, UnknownNameError
 from chorograph.ground.files import sha256_bytes
@@ -124,6 +129,59 @@ def test_a_known_placeholder_is_one_where_it_stands_once(add: Add, area: Path, t
     with tile_server({at(0, 0): "no_imagery"}) as server:
         add("imagery", f"xyz:{server.template}", zoom=ZOOM, placeholder=[str(tmp_path / "none.jpg")])
     assert (coverage(area)["status"] == "placeholder").sum() == 1
+
+
+def test_what_is_transparent_is_no_data(add: Add, area: Path) -> None:
+    with tile_server({at(0, 0): "clear", at(1, 0): "see_through"}) as server:
+        outcome = add("imagery", f"xyz:{server.template}", zoom=ZOOM)
+    found = coverage(area)
+    assert found.loc[tile_window(*at(0, 0)).name, "reason"] == "no data"
+    assert found.loc[tile_window(*at(1, 0)).name, "nodata"] == 0.25
+    assert found["nodata"].isna().sum() == TILES - 1  # of a JPEG nobody can say
+    assert outcome.manifest["dropped"] == {"picture missing: no data": 1}
+
+
+def shape_of(zoom: int, x: int, y: int, pixels: list[tuple[float, float]]) -> Any:
+    """Return a polygon of corners in pixels from the north-west corner of a tile, by morecantile's bounds."""
+    import morecantile
+
+    edges = morecantile.tms.get("WebMercatorQuad").xy_bounds(morecantile.Tile(x, y, zoom))
+    metres = (edges.right - edges.left) / 256
+    corners = np.array([(edges.left + column * metres, edges.top - row * metres) for column, row in pixels])
+    lon, lat = Transformer.from_crs("EPSG:3857", "EPSG:4326", always_xy=True).transform(*corners.T)
+    return shapely.Polygon(np.stack([lon, lat], axis=1))
+
+
+@pytest.mark.parametrize("by", ["region", "mask"])
+def test_a_picture_of_each_region_is_stitched_of_tiles(add: Add, tmp_path: Path, area: Path, by: str) -> None:
+    """A triangle over two tiles by two, of which one is not there."""
+    corners = [(100.0, 40.0), (300.0, 40.0), (100.0, 440.0)]
+    triangle = shape_of(ZOOM, WEST, NORTH, corners)
+    regions = gpd.GeoDataFrame({"region_id": ["a/b"]}, geometry=[triangle], crs=4326)
+    place = tmp_path / "three"
+    with AreaDraft(place, "three") as draft:
+        draft.write("regions", regions)
+    with tile_server({at(1, 1): "missing", at(0, 1): "busy"}) as server:
+        add("imagery", f"xyz:{server.template}", zoom=ZOOM, by=by, area=place)
+    assert sum(server.asked.values()) == 5  # one was asked for twice
+    held = Area.open(place)
+    (row,) = held.images.itertuples()
+    assert (row.image_id, row.region_id) == ("region-a/b", "a/b") and check_area(held) == []
+    whole = np.zeros((512, 512, 3), dtype=np.uint8)
+    for column, down in ((0, 0), (1, 0), (0, 1)):
+        pixels = read_rgb(tile(ZOOM, WEST + column, NORTH + down))
+        whole[down * 256 : down * 256 + 256, column * 256 : column * 256 + 256] = pixels
+    expected = whole[40:440, 100:300]
+    x, y = np.meshgrid(np.arange(100.5, 300), np.arange(40.5, 440))
+    inside = (x - 100) / 200 + (y - 40) / 400 < 1
+    if by == "mask":
+        expected = np.where(inside[..., None], expected, 0)
+    near = np.abs((x - 100) / 200 + (y - 40) / 400 - 1) < 1e-6  # on the edge itself
+    picture = held.read_image(row.uri)
+    assert picture.shape == expected.shape
+    assert (picture == expected).all(axis=2)[~near].all()
+    (path,) = (place / "coverage").glob("*.parquet")
+    assert gpd.read_parquet(path)["nodata"].iloc[0] == pytest.approx((300 - 256) * (440 - 256) / (200 * 400))
 
 
 def test_placeholders_can_be_kept(add: Add, area: Path) -> None:

@@ -13,8 +13,9 @@ from chorograph.acquisition.own.own_settings import Provenance
 from chorograph.acquisition.sources.coverage import coverage_path, write_coverage
 from chorograph.acquisition.sources.journal import Row, open_journal
 from chorograph.acquisition.sources.keeping import Keeper, held_before, keep_all
+from chorograph.acquisition.sources.outlined import boxes_of, masked
 from chorograph.acquisition.sources.placeholders import drop_placeholders, known_placeholders
-from chorograph.acquisition.sources.source import Imagery, Take, open_source
+from chorograph.acquisition.sources.source import Imagery, Picture, Take, open_source
 from chorograph.acquisition.sources.source_settings import FetchSettings
 from chorograph.acquisition.sources.windows import Wanted, outlines, rectangles_of, squares_of, tiles_of
 from chorograph.area.folder import Area, Source
@@ -60,8 +61,15 @@ def add_source_imagery(
         for row in held_before(images, names, lambda number: source.url(windows[number])):
             journal.rows.setdefault(row.name, row)
 
+        shapes = area.regions.set_index("region_id").geometry
+
         def fetch(left: Sequence[int], take: Take) -> None:
-            source.fetch([windows[number] for number in left], take)
+            def cut(place: int, picture: Picture) -> None:
+                number = left[place]
+                polygon = shapes[wanted.frame["region_id"].iloc[number]]
+                take(place, masked(picture, windows[number], polygon))
+
+            source.fetch([windows[number] for number in left], cut if asked.by == "mask" else take)
 
         rows = keep_all(
             keeper, names, lambda number: source.url(windows[number]), fetch, ledger, progress, "pictures",
@@ -71,8 +79,7 @@ def add_source_imagery(
         about = about_of(source.about, asked)
         add_rows(area, "images", image_rows(wanted.frame, rows, about, "satellite"), ledger, replace=replace)
         add_source(area, about)
-        shapes = outlines(windows)
-        write_coverage(coverage_path(area, name), wanted.frame, list(shapes), rows, area.regions, ledger)
+        write_coverage(coverage_path(area, name), wanted.frame, list(outlines(windows)), rows, area.regions, ledger)
 
 
 def wanted_windows(regions: gpd.GeoDataFrame, asked: SourceImagery) -> Wanted:
@@ -80,9 +87,9 @@ def wanted_windows(regions: gpd.GeoDataFrame, asked: SourceImagery) -> Wanted:
     if (asked.zoom is None) == (asked.resolution_m is None):
         raise SettingError("say how finely: --zoom for map tiles, or --resolution-m for rasters")
     if asked.zoom is not None:
-        return tiles_of(regions, asked.zoom, asked.pixels)
+        return tiles_of(regions, asked.zoom, asked.pixels) if asked.by == "square" else boxes_of(regions, asked.zoom)
     metres = float(asked.resolution_m or 0)
-    if asked.by == "region":
+    if asked.by != "square":
         return rectangles_of(regions, metres, asked.grid_crs)
     return squares_of(regions, metres, asked.pixels, asked.grid_crs)
 

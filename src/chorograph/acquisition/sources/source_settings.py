@@ -58,9 +58,11 @@ class ServiceSettings(FetchSettings):
         within=above(0),
     )
     by: str = setting(
-        "square", help="with --resolution-m: squares (middle in a region), or the rectangle around each region",
-        choices=("square", "region"),
-    )  # fmt: skip
+        "square",
+        help="square: tiles (--zoom) or squares (--resolution-m) whose middle lies in a region; region: the rectangle "
+        "around each region, stitched of tiles or read from rasters; mask: the same, black outside of the region",
+        choices=("square", "region", "mask"),
+    )
     pixels: int = setting(256, help="pixels of a square's or cut tile's side", within=between(16, 4096))
     grid_crs: str | None = setting(
         None, help="the projected system of squares and rectangles; by default the UTM zone of the regions' middle"

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from chorograph.acquisition.sources.outlined import fetch_stitched
 from chorograph.acquisition.sources.permission import check_permission, terms_of
 from chorograph.acquisition.sources.secrets import check_no_secret, secret, with_secrets
 from chorograph.acquisition.sources.source import Picture, SourceKind, Take
 from chorograph.area.folder import Source
+from chorograph.area.images import transparent_share
 from chorograph.ground.errors import InputError, SettingError, UnknownNameError
 from chorograph.ground.image_formats import format_of
 
@@ -42,12 +44,18 @@ class TileService:
     zooms: tuple[int, int] = (0, 30)
     subdomains: str = "abc"
 
-    def url(self, window: Window) -> str:
-        """Return the URL of a tile, without secrets; `SettingError` for a window that is no tile, or another zoom."""
-        return self._url(window, self.template)
+    def url(self, window: Window) -> str | None:
+        """Return the URL of a tile, without secrets, None where a window takes several.
+
+        `SettingError` for a window of no map tiles, or another zoom.
+        """
+        return None if _of_several(window) else self._url(window, self.template)
 
     def fetch(self, windows: Sequence[Window], take: Take) -> None:
         """Fetch each tile politely; each ends as an image or as a class of failure."""
+        if any(_of_several(window) for window in windows):
+            fetch_stitched(self, windows, take)
+            return
         from chorograph.ground.fetching.fetcher import Wanted, fetch_all
 
         template = with_secrets(_fill(self.template, self.filled))
@@ -191,8 +199,14 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
     return _FIELD.sub(lambda match: values.get(match[1], match[0]), template)
 
 
+def _of_several(window: Window) -> bool:
+    return window.tile is None and window.zoom is not None
+
+
 def _picture(found: Fetched) -> Picture:
-    return Picture(found.data, found.reason)
+    """Return a tile with the share of it that is transparent, which is no data; one that is so altogether is none."""
+    share = None if found.reason else transparent_share(found.data)
+    return Picture(reason="no data") if share == 1.0 else Picture(found.data, found.reason, nodata=share)
 
 
 XYZ = SourceKind("imagery", open_xyz)

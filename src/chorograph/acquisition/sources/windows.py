@@ -29,7 +29,7 @@ MOST_WINDOWS = 20_000_000
 class Window:
     """A rectangle, north up: its name, reference system, edges in that system's units, and pixels.
 
-    `tile` is (zoom, x, y) of a map tile, x and y from the north-west.
+    `tile` is (zoom, x, y) of a map tile, x and y from the north-west; `zoom` that of map tiles whose pixels these are.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Window:
     width: int
     height: int
     tile: tuple[int, int, int] | None = None
+    zoom: int | None = None
 
 
 @dataclass(frozen=True)

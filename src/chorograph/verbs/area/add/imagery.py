@@ -27,6 +27,7 @@ class Settings(SourceImagery, OfRegions, Reading, FromSource):
     def called(self) -> str:
         """Return what is added, and how finely."""
         fine = f"zoom {self.zoom}" if self.zoom is not None else f"{self.resolution_m:g} m" if self.resolution_m else ""
+        fine += "" if self.by == "square" else f" by {self.by}"
         return f"{self.from_} {fine}" if self.is_source else super().called
 
 
