@@ -27,17 +27,6 @@ ONCE = ("drop", "busy", "wait", "error", "cut")
 ALWAYS = (
     "missing", "page", "endless", "slow", "truncated", "empty_sea", "no_imagery", "forbidden", "clear", "see_through",
 )  # fmt: skip
-    "missing",
-    "page",
-    "endless",
-    "slow",
-    "truncated",
-    "empty_sea",
-    "no_imagery",
-    "forbidden",
-    "clear",
-    "see_through",
-)
 
 
 @lru_cache(maxsize=65_536)
