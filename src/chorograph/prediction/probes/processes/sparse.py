@@ -130,7 +130,7 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
         found = []
         for term, length, points, factor in parts:
             kernel = term.kernel(cdist(term.reduce(rows.astype(np.float64)), points) / np.exp(length))
-            found.append(solve_triangular(factor, kernel.T, lower=True).T)
+            found.append(solve_triangular(factor, kernel.T, lower=True, check_finite=False).T)
         return np.hstack(found)
 
     def _products(self, rows: Any) -> tuple[Matrix, Matrix]:
@@ -149,10 +149,12 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
     def _solve(self, gram: Matrix, moment: Matrix, column: int) -> tuple[tuple[Matrix, bool], Matrix]:
         """Return the factor of the weights' precision and the weights (m,) of the features, for one target."""
         amplitude, noise = self._amplitude(column), self.noise_[column] + JITTER
-        precision = amplitude[:, None] * gram * amplitude
+        # Column by column, as LAPACK wants it: nothing of this size is copied.
+        precision = np.multiply(gram, amplitude, order="F")
+        precision *= amplitude[:, None]
         precision[np.diag_indices(len(gram))] += noise
-        factor = cho_factor(precision, lower=True, overwrite_a=True)
-        return factor, amplitude * cho_solve(factor, amplitude * moment)
+        factor = cho_factor(precision, lower=True, overwrite_a=True, check_finite=False)
+        return factor, amplitude * cho_solve(factor, amplitude * moment, check_finite=False)
 
     def _predict(self, features: Matrix, return_std: bool) -> tuple[Matrix, Matrix]:
         mean = np.stack([features @ weights for _, weights in self.solved_], axis=1) * self.scale_ + self.mean_
@@ -164,7 +166,7 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
         for column, (factor, _) in enumerate(self.solved_):
             scaled = features * self._amplitude(column)
             lost = np.maximum(1 - kept, 0.0) @ self.variances_[column]
-            unsure = (solve_triangular(factor[0], scaled.T, lower=True) ** 2).sum(0)
+            unsure = (solve_triangular(factor[0], scaled.T, lower=True, check_finite=False) ** 2).sum(0)
             std[:, column] = np.sqrt(lost + (1 + unsure) * (self.noise_[column] + JITTER)) * self.scale_[column]
         return mean, std
 
