@@ -100,7 +100,6 @@ def train_line(config: PretrainConfig, ledger: Ledger, progress: Progress = sile
         config.out.mkdir()
         written = config.out / "line.json"
         written.write_text(json.dumps({**found, "history": state.history}))
-        around.finish()
         return [written]
 
 

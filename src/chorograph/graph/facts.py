@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chorograph.ground.arrays import Indices
+from chorograph.ground.arrays import Indices, Mask
 from chorograph.ground.errors import AreaError
 
 if TYPE_CHECKING:
@@ -102,13 +102,18 @@ class Graph:
         turned = np.stack([tail[second], other[second], head[second]], axis=1)
         return replace(self, facts=np.unique(np.concatenate([self.facts[~second], turned]), axis=0))
 
+    @property
+    def are_regions(self) -> Mask:
+        """Which entities are regions (n,)."""
+        return np.array([value is not None for value in self.region_ids], dtype=bool)
+
     def rows_of(self, region_ids: pd.Series[str]) -> Indices:
         """Return the entity of each region, -1 for a region that the graph does not hold.
 
         Entities of kind `region` stand for regions where there are any: a point of interest may say its region too.
         Raises `AreaError` where two entities stand for one region.
         """
-        held = np.array([value is not None for value in self.region_ids], dtype=bool)
+        held = self.are_regions
         if (named := held & (self.kinds == REGION)).any():
             held = named
         numbers = np.flatnonzero(held)

@@ -73,7 +73,7 @@ def _adjacency(graph: Graph) -> list[Any]:
 def _near(graph: Graph, symmetric: Indices) -> Any:
     """Return the web of near regions as a sparse table of 0 and 1, (entities, entities)."""
     head, relation, tail = graph.facts.T
-    is_region = np.array([value is not None for value in graph.region_ids], dtype=bool)
+    is_region = graph.are_regions
     among = is_region[head] & is_region[tail]
     named = np.array([str(name).lower().endswith(_NEAR) for name in graph.relations], dtype=bool)
     chosen = among & named[relation]
@@ -88,7 +88,7 @@ def _near(graph: Graph, symmetric: Indices) -> Any:
 
 def _categories(graph: Graph, ways: list[Any], rows: Indices) -> Matrix:
     _, codes, sizes = np.unique(graph.kinds.astype(str), return_inverse=True, return_counts=True)
-    is_region = np.array([value is not None for value in graph.region_ids], dtype=bool)
+    is_region = graph.are_regions
     small = (sizes[codes] <= _CATEGORIES) & ~is_region
     columns = np.flatnonzero(small)
     everything = sum(ways[1:], start=ways[0])

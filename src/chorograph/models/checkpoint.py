@@ -84,7 +84,14 @@ def save_checkpoint(
         write_json(draft / _CONFIG, described)
         (draft / _CARD).write_text(card, encoding="utf-8")
         write_json_lines(draft / _HISTORY, history)
-        (draft / SEEN).write_text("".join(f"{sha256}\n" for sha256 in sorted(set(seen))), encoding="ascii")
+        write_seen(draft, seen)
+
+
+def write_seen(folder: Path, hashes: Collection[str]) -> Path:
+    """Write the hashes of the images that a model was trained on, a line each; returns the file."""
+    with atomic_path(folder / SEEN) as temporary:
+        temporary.write_text("".join(f"{sha256}\n" for sha256 in sorted(set(hashes))), encoding="ascii")
+    return folder / SEEN
 
 
 def load_checkpoint(folder: Path, device: str = "cpu") -> ImageTextModel:

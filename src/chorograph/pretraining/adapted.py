@@ -13,7 +13,7 @@ from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_folder, write_json, write_json_lines
 from chorograph.ground.settings import plain
 from chorograph.ground.stage import Ledger, Progress
-from chorograph.models.encoders.protocols import SEEN
+from chorograph.models.checkpoint import write_seen
 from chorograph.models.preprocessing import Preprocessing
 from chorograph.pretraining.config import PretrainConfig
 from chorograph.pretraining.feeds.feed import Batch, Batches
@@ -68,9 +68,7 @@ def train_on_top(
         state = around.train(begun.objective, source, config, config.lr or begun.lr, pairs_digest(data, config))
         ledger.facts["last epoch"] = state.history[-1]
         said = Written(begun, config, data, ledger, state.history)
-        files = write_folder(config.out, said) if around.world.first else []
-        around.finish()
-        return files
+        return write_folder(config.out, said) if around.world.first else []
 
 
 def write_folder(out: Path, said: Written) -> list[Path]:
@@ -97,13 +95,12 @@ def write_folder(out: Path, said: Written) -> list[Path]:
         write_json(draft / _FACTS, facts)
         write_json_lines(draft / "history.jsonl", said.history)
         (draft / "README.md").write_text(_card(said), encoding="utf-8")
-        (draft / SEEN).write_text("".join(f"{sha256}\n" for sha256 in sorted(set(said.data.seen))), encoding="ascii")
+        write_seen(draft, said.data.seen)
     return sorted(path for path in out.rglob("*") if path.is_file())
 
 
 def _card(said: Written) -> str:
     losses = ", ".join(f"{name} {value}" for name, value in said.history[-1].items() if name.endswith("_loss"))
-    sources = "\n".join(f"- {s.name}: licence {s.licence}. {s.attribution}".rstrip() for s in said.data.sources)
     made_up = "The data is **synthetic**.\n\n" if said.data.synthetic else ""
     return f"""# {said.begun.kind} on {said.data.title}
 
@@ -113,7 +110,7 @@ Last epoch: {losses}. Held out: {said.data.how}.
 
 {made_up}## Data
 
-{sources or "- no source is named"}
+{said.data.licences}
 
 ## Use
 

@@ -15,7 +15,6 @@ def card(data: Data, loaded: ImageTextModel, facts: dict[str, Any], history: Seq
     last = history[-1]
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
     kind = "CoCa" if is_coca(loaded.model) else "CLIP"
-    sources = "\n".join(f"- {s.name}: licence {s.licence}. {s.attribution}".rstrip() for s in data.sources)
     scores = "\n".join(
         f"| {name} | {value:.4f} |"
         for name, value in last.items()
@@ -34,7 +33,7 @@ trained by chorograph {facts["versions"]["chorograph"]} on {facts["counts"]["ima
 
 {shuffled}{made_up}## Data
 
-{sources or "- no source is named"}
+{data.licences}
 
 Held out: {facts["held_out"]}. Everything else of the area was seen, images and captions of regions whose indicators are
 predicted later among it; no indicator was.

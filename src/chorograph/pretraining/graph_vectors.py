@@ -123,7 +123,6 @@ def train_graph(config: GraphEmbedConfig, ledger: Ledger, progress: Progress = s
     area = Area.open(config.area)
     with session(config, states_of(area.embeddings_path(name_of(config)).with_suffix("")), progress) as around:
         embed_graph(area, config, ledger, around)
-        around.finish()
         outputs, ledger.outputs = ledger.outputs, []
         return outputs
 
@@ -180,7 +179,7 @@ def _learn(
             torch.manual_seed(seed)
             objective = CompGcnObjective(CompGcnLinks(graph, tower, config.dim))
             source = FactBatches(graph, train, config.fan_out, config.layers, size, seed, world, compat=config.compat)
-        state = around.train(objective, source, config, config.lr or 3e-3, data)
+        state = around.train(objective, source, config, config.lr, data)
     model: Any = objective.head
     if config.model == "TuckER":
         return Learnt(

@@ -165,7 +165,6 @@ def _pretrain(place: Area | Path, config: PretrainConfig, ledger: Ledger, around
         replace(run, loaded=loaded).write(config.out, history)
         if adapted is not None and (config.out / SEEN).is_file():
             shutil.copyfile(config.out / SEEN, config.out.with_name(f"{config.out.name}.adapter") / SEEN)
-    around.finish()
     return PretrainResult(config.out, loaded, history, data.how)
 
 

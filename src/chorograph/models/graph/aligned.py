@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from chorograph.ground.errors import InputError, UnknownNameError
-from chorograph.ground.files import naming_damage, read_json
+from chorograph.ground.files import atomic_path, naming_damage, read_json, write_json, write_json_lines
 from chorograph.models.described import read_described
 from chorograph.models.weights import read_weights, weights_digest
 
@@ -119,6 +120,29 @@ class AlignedEncoder:
                     given = torch.from_numpy(self.base.encode(some))
                 parts.append(self.tower(given).numpy())
         return np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class TowerFolder:
+    """A trained tower as `load_aligned` reads it: what it stands on (`kind`), its images' side, its training."""
+
+    tower: VectorTower | PixelTower
+    kind: str
+    size: int
+    trained: Mapping[str, Any]
+    history: Sequence[Mapping[str, Any]]
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write weights, description and history; returns the files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        weights, said, history = (folder / name for name in ("model.safetensors", "config.json", "history.jsonl"))
+        state = {name: tensor.detach().contiguous().clone() for name, tensor in self.tower.state_dict().items()}
+        with atomic_path(weights) as temporary:
+            save_file(state, temporary)
+        facts = {"format": ALIGNED_FORMAT, "tower": self.kind, "size": self.size, "width": self.tower.width}
+        write_json(said, {**facts, "trained": self.trained})
+        write_json_lines(history, self.history)
+        return [weights, said, history]
 
 
 def load_aligned(folder: Path, base: ImageEncoder | None = None, kind: str = "knowcl") -> AlignedEncoder:

@@ -22,7 +22,7 @@ class CompGcnLinks(nn.Module):
         super().__init__()
         kinds, codes = np.unique(graph.kinds.astype(str), return_inverse=True)
         self.register_buffer("kind_of", torch.from_numpy(codes.astype(np.int64)))
-        own = np.array([value is None for value in graph.region_ids], dtype=np.float32)
+        own = (~graph.are_regions).astype(np.float32)
         self.register_buffer("has_own", torch.from_numpy(own)[:, None])
         self.kind = nn.Parameter(torch.empty(len(kinds), dim).normal_(std=dim**-0.5))
         self.entity = nn.Parameter(torch.empty(graph.number_of_entities, dim).normal_(std=dim**-0.5))

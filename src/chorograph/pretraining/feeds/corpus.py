@@ -24,19 +24,8 @@ from chorograph.shards.pairs import ShardPairs, open_pairs
 #: How a place begins that stands for so many made-up pairs.
 MADE_UP = "synthetic:"
 _WORDS = (
-    "houses",
-    "trees",
-    "roads",
-    "fields",
-    "water",
-    "ships",
-    "planes",
-    "sheds",
-    "dense",
-    "sparse",
-    "beside",
-    "near",
-)
+    "houses", "trees", "roads", "fields", "water", "ships", "planes", "sheds", "dense", "sparse", "beside", "near",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

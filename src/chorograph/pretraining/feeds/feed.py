@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from chorograph.ground.arrays import Indices
+from chorograph.pretraining.feeds.augment import augment
 from chorograph.pretraining.feeds.pairs import InMemory, Pairs, batches
 from chorograph.pretraining.loop.objective import B_co, Place, Source
 from chorograph.pretraining.loop.world import World
@@ -38,6 +39,13 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def turned(self, kind: str, view: str, seed: int, device: torch.device) -> Tensor:
+        """Return the pixels on a device, turned and cut as `augment` does; those of validation as they are."""
+        pixels = self.pixels.to(device)
+        if self.place is None:
+            return pixels
+        return augment(pixels, kind, view, (seed, *self.place), self.places, self.whole)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chorograph.area.folder import Area, Source
+from chorograph.area.folder import Area
 from chorograph.ground.stage import Ledger, Progress, fingerprint
 from chorograph.models.preprocessing import Preprocessing
 from chorograph.pretraining.config import PretrainConfig, is_shards
@@ -45,9 +45,11 @@ class Data:
         return any(corpus.synthetic for corpus in self.corpora)
 
     @property
-    def sources(self) -> list[Source]:
-        """Where it all comes from."""
-        return [source for corpus in self.corpora for source in corpus.sources]
+    def licences(self) -> str:
+        """Where it all comes from, a line a source, as a card tells it."""
+        sources = [source for corpus in self.corpora for source in corpus.sources]
+        said = "\n".join(f"- {s.name}: licence {s.licence}. {s.attribution}".rstrip() for s in sources)
+        return said or "- no source is named"
 
 
 def open_corpora(place: Area | Path, config: PretrainConfig, ledger: Ledger) -> list[Corpus]:

@@ -85,13 +85,14 @@ class Objective(Generic[B]):
     partial = False
 
     def __init__(self) -> None:
+        self.module = nn.Module()
         #: What takes part in the contrast alone; every process has all of it.
         self.head: nn.Module = nn.Module()
 
     @property
     def device(self) -> torch.device:
-        """Where the module is."""
-        return next(self.module.parameters()).device
+        """Where the module is, or the head where that is all."""
+        return self.parameters()[0].device
 
     def portions(self, batch: B, number: int) -> list[Portion]:
         """Return a batch as up to `number` portions for the module; none where all is done in `contrast`."""

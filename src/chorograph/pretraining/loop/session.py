@@ -30,7 +30,6 @@ class Session:
     world: World = field(default_factory=World)
     states: Path | None = None
     on_epoch: OnEpoch | None = None
-
     device: str = "cpu"
 
     def train(self, objective: Objective[B], source: Source[B], settings: LoopSettings, lr: float, data: str) -> State:
@@ -59,23 +58,21 @@ class Session:
         self.progress(f"{objective.what} (done)", loop.steps, loop.steps)
         return replace(state, dropped=together(self.world, state.dropped))
 
-    def finish(self) -> None:
-        """Remove the states: what they lead to is written."""
-        if self.states is not None and self.world.first:
-            Resume(self.states, Interval(steps=1), {}).clear()
-        self.world.wait()
-
 
 @contextmanager
 def session(settings: LoopSettings, states: Path | None, progress: Progress = silent) -> Iterator[Session]:
     """Join the processes that train together, if there are several; only the first one says how far it is.
 
-    Raises `InputError` for settings that cannot be meant.
+    Where the block ends well, all is written: states are removed, and the others waited for. Raises `InputError` for
+    settings that cannot be meant.
     """
     check(settings)
     device = device_of(settings.device)
     with join_world(device) as world:
         yield Session(progress if world.first else silent, world, states, device=device)
+        if states is not None and world.first:
+            Resume(states, Interval(steps=1), {}).clear()
+        world.wait()
 
 
 def states_of(out: Path) -> Path:

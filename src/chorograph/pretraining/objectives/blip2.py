@@ -11,7 +11,6 @@ from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.models.captioners.blip2 import Blip2, adapt, load_blip2
 from chorograph.pretraining.adapted import Begun, train_on_top
 from chorograph.pretraining.config import PretrainConfig
-from chorograph.pretraining.feeds.augment import augment
 from chorograph.pretraining.feeds.feed import Batch
 from chorograph.pretraining.feeds.read import pair_inputs
 from chorograph.pretraining.loop.objective import Objective, Output, Portion
@@ -43,10 +42,7 @@ class Blip2Objective(Objective[Batch]):
 
     def portions(self, batch: Batch, number: int) -> list[Portion]:
         """Return a batch turned, normalised, in tokens; that of validation only the latter two."""
-        pixels, portions = batch.pixels.to(self.device), list[Portion]()
-        if batch.place is not None:
-            key = (self._seed, *batch.place)
-            pixels = augment(pixels, self._augmentation, self._view, key, batch.places, batch.whole)
+        pixels, portions = batch.turned(self._augmentation, self._view, self._seed, self.device), list[Portion]()
         for rows in np.array_split(np.arange(len(batch)), number):
             images = self._blip2.preprocessing.normalise(pixels[rows[0] : rows[-1] + 1], self.device)
             portions.append((images, *self._blip2.tokens([batch.texts[row] for row in rows])))

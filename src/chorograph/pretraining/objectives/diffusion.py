@@ -17,7 +17,6 @@ from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.models.diffusion.pipeline import Diffusion, adapt, load_diffusion, save_trained
 from chorograph.pretraining.adapted import Begun, train_on_top
 from chorograph.pretraining.config import PretrainConfig
-from chorograph.pretraining.feeds.augment import augment
 from chorograph.pretraining.feeds.feed import Batch
 from chorograph.pretraining.feeds.read import pair_inputs
 from chorograph.pretraining.loop.objective import Objective, Output, Portion
@@ -74,12 +73,10 @@ class DiffusionObjective(Objective[Batch]):
 
     def portions(self, batch: Batch, number: int) -> list[Portion]:
         """Return noisy latents, what is to be found in them, and the words; drawn by the row's place in the run."""
-        diffusion, config, pixels = self._diffusion, self._config, batch.pixels.to(self.device)
+        diffusion, config = self._diffusion, self._config
+        pixels = batch.turned(config.augment, config.view, config.seed, self.device)
         draws = self._draws(batch)
         texts = [text if prompted else "" for text, prompted in zip(batch.texts, draws.prompted, strict=True)]
-        if batch.place is not None:
-            key = (config.seed, *batch.place)
-            pixels = augment(pixels, config.augment, config.view, key, batch.places, batch.whole)
         portions: list[Portion] = []
         for rows in np.array_split(np.arange(len(batch)), number):
             at = torch.from_numpy(rows)

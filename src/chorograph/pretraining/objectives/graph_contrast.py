@@ -40,9 +40,8 @@ class GraphContrast(nn.Module):
         self, vectors: Tensor, graph: Graph, trained: Indices, weight: float, dim: int, entity_of: dict[str, int]
     ) -> None:
         super().__init__()
-        is_region = torch.from_numpy(np.array([value is not None for value in graph.region_ids], dtype=bool))
         network = CompGcn(graph.number_of_relations, vectors.shape[1], _LAYERS, _COMPOSITION)
-        self.tower = GraphTower(vectors, is_region, network, dim=dim)
+        self.tower = GraphTower(vectors, torch.from_numpy(graph.are_regions), network, dim=dim)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.weight = weight
         self._entity_of = entity_of

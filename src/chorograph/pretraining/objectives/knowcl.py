@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from chorograph.area.embeddings import Embeddings
@@ -21,17 +20,16 @@ from chorograph.graph.inverses import inverse_of, without_regions
 from chorograph.graph.vectors import GraphEmbeddings
 from chorograph.ground.arrays import Indices
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import atomic_path, write_json, write_json_lines
 from chorograph.ground.settings import plain
 from chorograph.ground.stage import Ledger, Progress, silent
-from chorograph.models.graph.aligned import ALIGNED_FORMAT, PixelTower, VectorTower, to_pixels
+from chorograph.models.graph.aligned import PixelTower, TowerFolder, VectorTower, to_pixels
 from chorograph.models.graph.alignment import Alignment, GraphTower, corrected_loss, published_loss
 from chorograph.models.graph.compgcn import CompGcn
 from chorograph.pretraining.config import AlignConfig
 from chorograph.pretraining.feeds.facts import Drawn, ReadFacts, entity_vectors
 from chorograph.pretraining.feeds.sets import draw_sets
-from chorograph.pretraining.feeds.stream import Stream
-from chorograph.pretraining.loop.objective import Objective, Output, Place, Portion, own_share
+from chorograph.pretraining.feeds.stream import DrawnBatches, WholeBatch
+from chorograph.pretraining.loop.objective import Objective, Output, Place, Portion
 from chorograph.pretraining.loop.session import Session, contents, session, states_of
 from chorograph.pretraining.loop.world import World
 from chorograph.pretraining.objectives.registry import Trainer
@@ -50,45 +48,28 @@ class Regions:
 
 
 @dataclass(frozen=True)
-class RegionBatch:
-    """A batch of regions, of which this process answers for the rows `own`.
+class RegionBatch(WholeBatch):
+    """Regions: images (n, most) by row, of which `held` are there, and the facts that tell of them."""
 
-    Images (n, most) by row, of which `held` are there, and the facts that tell of the regions.
-    """
-
-    place: Place
-    own: slice
     images: Indices
     held: NDArray[np.bool_]
     facts: Drawn
-    dropped: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(range(self.own.start, self.own.stop))
 
 
-class RegionBatches:
+class RegionBatches(DrawnBatches):
     """The batches of regions in training, with the images and facts that each step draws."""
-
-    in_memory = True
 
     def __init__(
         self, regions: Regions, training: Indices, facts: ReadFacts, config: AlignConfig, world: World
     ) -> None:
-        self.an_epoch = -(-len(training) // config.batch_size)
-        self._regions, self._facts, self._most, self._world = regions, facts, config.images, world
-        self._stream = Stream(config.seed, lambda rng: np.array_split(rng.permutation(training), self.an_epoch))
-        self.state, self.restore = self._stream.state, self._stream.restore
+        super().__init__(training, config.batch_size, config.seed, world)
+        self._regions, self._facts, self._most = regions, facts, config.images
 
     def __getitem__(self, place: Place) -> RegionBatch:
-        chosen, rng = self._stream.rows(place), self._stream.rng
-        rows, held = draw_sets(self._regions.images, chosen, self._most, rng)
-        facts = self._facts.draw(self._regions.entities[chosen], rng)
-        return RegionBatch(place, own_share(len(chosen), self._world), rows, held, facts)
-
-    def held(self) -> Iterator[RegionBatch]:
-        """Nothing is held out."""
-        yield from ()
+        chosen = self.rows_at(place)
+        rows, held = draw_sets(self._regions.images, chosen, self._most, self.rng)
+        facts = self._facts.draw(self._regions.entities[chosen], self.rng)
+        return RegionBatch(place, self.own(len(chosen)), rows, held, facts)
 
 
 class _ImageSide(nn.Module):
@@ -118,13 +99,10 @@ class KnowclObjective(Objective[RegionBatch]):
         graph = nn.ModuleDict({"graph": model.graph})
         graph.register_parameter("log_scale", model.log_scale)
         self._on_pixels = isinstance(model.tower, PixelTower)
-        self.module = side if self._on_pixels else nn.Module()
-        self.head = graph if self._on_pixels else nn.ModuleList([side, graph])
-
-    @property
-    def device(self) -> torch.device:
-        """Where the towers are."""
-        return self._model.log_scale.device
+        if self._on_pixels:
+            self.module, self.head = side, graph
+        else:
+            self.head = nn.ModuleList([side, graph])
 
     def portions(self, batch: RegionBatch, number: int) -> list[Portion]:
         """Return the images of this process's regions, where they go through a tower on pixels."""
@@ -190,7 +168,7 @@ def align(area: Area, config: AlignConfig, ledger: Ledger, around: Session | Non
         facts = ReadFacts.of(kept, config.layers, compat=config.compat)
         source = RegionBatches(regions, training, facts, config, around.world)
         objective = KnowclObjective(model, given, published=config.loss == "published", world=around.world)
-        state = around.train(objective, source, config, config.lr or 1e-3, contents(align_inputs(config)))
+        state = around.train(objective, source, config, config.lr, contents(align_inputs(config)))
     features = _encode_images(model.tower, given)
     with torch.no_grad():
         encoded = model.eval().graph(ReadFacts.of(graph, config.layers, compat=config.compat).edges)
@@ -225,26 +203,9 @@ def train_alignment(config: AlignConfig, ledger: Ledger, progress: Progress = si
         )
         written = []
         if around.world.first:
-            written = [*write_aligned(found, config), vectors.write(area.embeddings_path(config.name))]
-        around.finish()
+            made = TowerFolder(found.model.tower, config.tower, config.size, plain(config), found.history)
+            written = [*made.write(config.out), vectors.write(area.embeddings_path(config.name))]
         return written
-
-
-def write_aligned(found: Aligned, config: AlignConfig) -> list[Path]:
-    """Write the tower, what rebuilds it, and its history into `config.out`; returns the files."""
-    config.out.mkdir(parents=True, exist_ok=True)
-    weights, said, history = (config.out / name for name in ("model.safetensors", "config.json", "history.jsonl"))
-    with atomic_path(weights) as temporary:
-        save_file({k: v.detach().contiguous().clone() for k, v in found.model.tower.state_dict().items()}, temporary)
-    facts = {
-        "format": ALIGNED_FORMAT,
-        "tower": config.tower,
-        "size": config.size,
-        "width": found.image_features.shape[1],
-    }
-    write_json(said, {**facts, "trained": plain(config)})
-    write_json_lines(history, found.history)
-    return [weights, said, history]
 
 
 def _images(area: Area, config: AlignConfig) -> tuple[NDArray[np.object_], Tensor]:
@@ -269,10 +230,10 @@ def _model(config: AlignConfig, graph: Graph, entities: Tensor, given: Tensor, t
         tower = PixelTower(config.tower)
         if config.init is not None:
             tower.start_from_simclr(config.init)
-    is_region = torch.from_numpy(np.array([value is not None for value in graph.region_ids], dtype=bool))
     relations, width = graph.number_of_relations, entities.shape[1]
     network = CompGcn(relations, width, config.layers, config.composition, compat=config.compat)
-    graph_tower = GraphTower(entities, is_region, network, inductive=config.inductive is not None)
+    are_regions = torch.from_numpy(graph.are_regions)
+    graph_tower = GraphTower(entities, are_regions, network, inductive=config.inductive is not None)
     return Alignment(tower, tower.width, graph_tower, attention=config.pooling == "attention")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,8 @@ from chorograph.graph.neighbours import Neighbours
 from chorograph.ground.arrays import Indices
 from chorograph.metrics.links import KnownTails, filtered_ranks
 from chorograph.models.graph.compgcn import as_edges, directed
-from chorograph.pretraining.feeds.stream import Stream
-from chorograph.pretraining.loop.objective import Objective, Place, own_share
+from chorograph.pretraining.feeds.stream import DrawnBatches, WholeBatch
+from chorograph.pretraining.loop.objective import Objective, Place
 from chorograph.pretraining.loop.world import World
 
 #: Tails of one pair that a step learns at most: a category has thousands.
@@ -32,37 +32,19 @@ _BEYOND = 2
 
 
 @dataclass(frozen=True)
-class LinkBatch:
-    """Facts of a step: arguments of the model, and of the scores what is right; this process answers for rows `own`."""
+class LinkBatch(WholeBatch):
+    """Facts of a step: arguments of the model, and of the scores what is right."""
 
-    place: Place
-    own: slice
     given: tuple[Any, ...]
     right: tuple[Tensor, ...]
-    dropped: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(range(self.own.start, self.own.stop))
 
 
-class _Links:
-    """Batches of facts or pairs in training, drawn in a row; nothing is held out here: facts are ranked afterwards."""
-
-    in_memory = True
+class _Links(DrawnBatches):
+    """Batches of facts or pairs, all but the last of one size; facts are ranked afterwards, none is held out here."""
 
     def __init__(self, number: int, batch_size: int, seed: int, world: World) -> None:
-        self.an_epoch = -(-number // batch_size)
-        self.world = world
-        self.stream = Stream(seed, lambda rng: _parts(rng.permutation(number), batch_size))
-        self.state, self.restore = self.stream.state, self.stream.restore
-
-    def held(self) -> Iterator[LinkBatch]:
-        """Nothing is held out."""
-        yield from ()
-
-
-def _parts(order: Indices, size: int) -> list[Indices]:
-    return [order[start : start + size] for start in range(0, len(order), size)]
+        starts = range(batch_size, number, batch_size)
+        super().__init__(np.arange(number), batch_size, seed, world, lambda order, _: np.split(order, starts))
 
 
 class LinkObjective(Objective[LinkBatch]):
@@ -77,12 +59,7 @@ class LinkObjective(Objective[LinkBatch]):
         super().__init__()
         self.name = type(model).__name__.lower()
         self.what, self.weights = f"learning the graph with {self.name}", {"links": 1.0}
-        self.module, self.head = nn.Module(), model
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.head.parameters()).device
+        self.head = model
 
 
 def pair_loss(scores: Tensor, rows: Tensor, columns: Tensor, taken: Tensor, own: slice | None = None) -> Tensor:
@@ -110,7 +87,7 @@ class PairBatches(_Links):
         self._candidates = 0 if candidates >= entities else candidates
 
     def __getitem__(self, place: Place) -> LinkBatch:
-        chosen, rng = self.stream.rows(place), self.stream.rng
+        chosen, rng = self.rows_at(place), self.rng
         heads, kinds = np.divmod(self._known.queries[chosen], self._relations)
         rows, tails = self._known.at(heads, kinds)
         taken = _taken(rows, rng)
@@ -123,7 +100,7 @@ class PairBatches(_Links):
             drawn = torch.from_numpy(pool)
         right = tuple(torch.from_numpy(array) for array in (rows, columns, taken))
         given = (torch.from_numpy(heads), torch.from_numpy(kinds), drawn)
-        return LinkBatch(place, own_share(len(heads), self.world), given, right)
+        return LinkBatch(place, self.own(len(heads)), given, right)
 
 
 class TuckerObjective(LinkObjective):
@@ -155,7 +132,7 @@ class FactBatches(_Links):
         self._shape = tuple(max(fan_out // _BEYOND**hop, 1) for hop in range(layers))
 
     def __getitem__(self, place: Place) -> LinkBatch:
-        chosen, rng, learnt = self.stream.rows(place), self.stream.rng, self._learnt
+        chosen, rng, learnt = self.rows_at(place), self.rng, self._learnt
         learnt[:] = False
         learnt[np.r_[chosen, chosen + len(self._facts)]] = True
         batch = both_ways(self._facts[chosen], self._relations)
@@ -168,7 +145,7 @@ class FactBatches(_Links):
         facts = tuple(torch.from_numpy(column) for column in (at[batch[:, 0]], batch[:, 1], at[batch[:, 2]]))
         right = (torch.from_numpy(at[wrong]), *_true_places(self._known, batch, wrong))
         given = (torch.from_numpy(sample.entities), edges, sample.steps, *facts)
-        return LinkBatch(place, own_share(len(batch), self.world), given, right)
+        return LinkBatch(place, self.own(len(batch)), given, right)
 
 
 class CompGcnObjective(LinkObjective):

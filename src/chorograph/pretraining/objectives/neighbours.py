@@ -7,15 +7,14 @@ are a pair, the other tiles of the batch are not. A layer is trained on vectors 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
@@ -24,15 +23,14 @@ from chorograph.area.folder import Area
 from chorograph.area.splits.sphere import to_sphere
 from chorograph.ground.arrays import Indices
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import atomic_path, write_json, write_json_lines
 from chorograph.ground.settings import plain
 from chorograph.ground.stage import Ledger, Progress, silent
-from chorograph.models.encoders.protocols import SEEN
-from chorograph.models.graph.aligned import ALIGNED_FORMAT, VectorTower
+from chorograph.models.checkpoint import write_seen
+from chorograph.models.graph.aligned import TowerFolder, VectorTower
 from chorograph.models.graph.alignment import corrected_loss
 from chorograph.pretraining.config import NeighboursConfig
-from chorograph.pretraining.feeds.stream import Stream
-from chorograph.pretraining.loop.objective import Objective, Place, own_share
+from chorograph.pretraining.feeds.stream import DrawnBatches, WholeBatch
+from chorograph.pretraining.loop.objective import Objective, Place
 from chorograph.pretraining.loop.session import contents, session, states_of
 from chorograph.pretraining.loop.world import World
 from chorograph.pretraining.objectives.registry import Trainer
@@ -42,39 +40,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TileBatch:
-    """Tiles (n,) by row and a neighbour of each; this process answers for the rows `own`."""
+class TileBatch(WholeBatch):
+    """Tiles (n,) by row and a neighbour of each."""
 
-    place: Place
-    own: slice
     tiles: Indices
     neighbours: Indices
-    dropped: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(range(self.own.start, self.own.stop))
 
 
-class TileBatches:
+class TileBatches(DrawnBatches):
     """The batches of tiles, each with one of its nearest tiles, drawn anew in every pass."""
-
-    in_memory = True
 
     def __init__(self, nearest: Indices, config: NeighboursConfig, world: World) -> None:
         """`nearest` (n, k): rows of the tiles nearest to each of n tiles."""
-        self.an_epoch = -(-len(nearest) // config.batch_size)
-        self._nearest, self._world = nearest, world
-        self._stream = Stream(config.seed, lambda rng: np.array_split(rng.permutation(len(nearest)), self.an_epoch))
-        self.state, self.restore = self._stream.state, self._stream.restore
+        super().__init__(np.arange(len(nearest)), config.batch_size, config.seed, world)
+        self._nearest = nearest
 
     def __getitem__(self, place: Place) -> TileBatch:
-        tiles = self._stream.rows(place)
-        drawn = self._stream.rng.integers(0, self._nearest.shape[1], len(tiles))
-        return TileBatch(place, own_share(len(tiles), self._world), tiles, self._nearest[tiles, drawn])
-
-    def held(self) -> Iterator[TileBatch]:
-        """Nothing is held out: no label is seen."""
-        yield from ()
+        tiles = self.rows_at(place)
+        drawn = self.rng.integers(0, self._nearest.shape[1], len(tiles))
+        return TileBatch(place, self.own(len(tiles)), tiles, self._nearest[tiles, drawn])
 
 
 class NeighboursObjective(Objective[TileBatch]):
@@ -85,16 +69,10 @@ class NeighboursObjective(Objective[TileBatch]):
     def __init__(self, tower: VectorTower, vectors: Tensor) -> None:
         super().__init__()
         self.weights = {"contrastive": 1.0}
-        self.module = nn.Module()
         self._vectors = vectors
         self.head = nn.ModuleDict({"tower": tower, "projector": nn.Linear(tower.width, tower.width // 2)})
         self._log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.1)))
         self.head.register_parameter("log_scale", self._log_scale)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the layer is."""
-        return self._log_scale.device
 
     def contrast(self, batch: TileBatch, features: Sequence[Tensor], own: Sequence[slice]) -> dict[str, Tensor]:
         """Return the contrast of tiles and their neighbours."""
@@ -144,9 +122,10 @@ def train_neighbours(config: NeighboursConfig, ledger: Ledger, progress: Progres
         state = around.train(objective, source, config, config.lr, contents(neighbours_inputs(config)))
         ledger.facts["loss"] = {name: state.history[at]["train_loss"] for name, at in (("first", 0), ("last", -1))}
         ledger.facts["encoder"] = f"neighbours:{config.out}"
-        written = _write(config, tower, state.history, images["sha256"].dropna()) if around.world.first else []
-        around.finish()
-        return written
+        if not around.world.first:
+            return []
+        made = TowerFolder(tower, f"vectors:{config.vectors}", 1, plain(config), state.history)
+        return [*made.write(config.out), write_seen(config.out, images["sha256"].dropna())]
 
 
 def _placed(area: Area, config: NeighboursConfig, ledger: Ledger) -> tuple[pd.DataFrame, Tensor]:
@@ -162,23 +141,6 @@ def _placed(area: Area, config: NeighboursConfig, ledger: Ledger) -> tuple[pd.Da
             f"{config.nearest} neighbours each"
         )
     return images[placed], torch.from_numpy(given.vectors[placed])
-
-
-def _write(
-    config: NeighboursConfig, tower: VectorTower, history: list[dict[str, Any]], seen: pd.Series[str]
-) -> list[Path]:
-    config.out.mkdir(parents=True, exist_ok=True)
-    weights, described, past, images = (
-        config.out / name for name in ("model.safetensors", "config.json", "history.jsonl", SEEN)
-    )
-    with atomic_path(weights) as temporary:
-        save_file({name: value.detach().contiguous().clone() for name, value in tower.state_dict().items()}, temporary)
-    facts = {"format": ALIGNED_FORMAT, "tower": f"vectors:{config.vectors}", "size": 1, "width": tower.width}
-    write_json(described, {**facts, "trained": plain(config)})
-    write_json_lines(past, history)
-    with atomic_path(images) as temporary:
-        temporary.write_text("".join(f"{sha256}\n" for sha256 in sorted(set(seen))), encoding="ascii")
-    return [weights, described, past, images]
 
 
 NEIGHBOURS = Trainer(NeighboursConfig, neighbours_inputs, train_neighbours)

@@ -18,7 +18,6 @@ from chorograph.models.coca.contrast import clamp_scale, contrastive_loss, disti
 from chorograph.models.coca.towers import PAD, decode, encode_text, is_coca, trim
 from chorograph.models.coca.vocabulary import sum_of_losses
 from chorograph.models.encoders.open_clip import ImageTextModel
-from chorograph.pretraining.feeds.augment import augment
 from chorograph.pretraining.feeds.feed import Batch
 from chorograph.pretraining.feeds.pairs import Pairs
 from chorograph.pretraining.loop.freeze import set_training
@@ -139,14 +138,10 @@ class PairObjective(Objective[Batch]):
 
     def portions(self, batch: Batch, number: int) -> list[Portion]:
         """Return a batch turned, normalised, in tokens; that of validation only the latter two."""
-        device, pixels = self.device, batch.pixels.to(self.device)
-        if batch.place is not None:
-            key = (self.seed, *batch.place)
-            pixels = augment(pixels, self.augmentation, self.view, key, batch.places, batch.whole)
-        portions = []
+        pixels, portions = batch.turned(self.augmentation, self.view, self.seed, self.device), []
         for rows in np.array_split(np.arange(len(batch)), number):
             some, texts = pixels[rows[0] : rows[-1] + 1], [batch.texts[row] for row in rows]
-            images = self.loaded.preprocessing.normalise(some, device)
+            images = self.loaded.preprocessing.normalise(some, self.device)
             given = [] if self.graph is None else [self._entities(batch)[torch.from_numpy(rows)]]
             portions.append((images, tokens_of(self.loaded, texts), *given, *self._taught(some, texts)))
         return portions

@@ -24,7 +24,7 @@ def learn_with_pykeen(
     Raises `UnknownNameError` for a model that PyKEEN does not have, `InputError` for one that is not made from the
     facts alone or whose entity vectors are not one row of real numbers.
     """
-    name, lr = config.model, config.lr or 3e-3
+    name = config.model
     try:
         from pykeen.models import model_resolver
         from pykeen.training import SLCWATrainingLoop
@@ -43,7 +43,7 @@ def learn_with_pykeen(
     )
     try:
         model: Any = model_resolver.make(name, triples_factory=facts, embedding_dim=config.dim, random_seed=config.seed)
-        optimiser = torch.optim.Adam(model.parameters(), lr=lr)
+        optimiser = torch.optim.Adam(model.parameters(), lr=config.lr)
         torch.manual_seed(config.seed)
         loop = SLCWATrainingLoop(model=model, triples_factory=facts, optimizer=optimiser)
         loop.train(facts, num_epochs=config.epochs, batch_size=config.batch_size, use_tqdm=False, use_tqdm_batch=False)

@@ -30,12 +30,7 @@ for _name, _path, _summary, _paper in (
     ("caption", "run:PAIRS", "captions alone", "Yu et al. 2022"),
     ("views", "objectives.views:VIEWS", "tiles with the street views around them, against captions", "Hao et al. 2025"),
     ("knowcl", "objectives.knowcl:KNOWCL", "images of regions against the knowledge graph", "Liu et al. 2023"),
-    (
-        "neighbours",
-        "objectives.neighbours:NEIGHBOURS",
-        "neighbouring tiles alike, no captions",
-        "Jean et al. 2019",
-    ),
+    ("neighbours", "objectives.neighbours:NEIGHBOURS", "neighbouring tiles alike, no captions", "Jean et al. 2019"),
     ("tucker", "graph_vectors:TUCKER", "the graph's facts, by a core tensor", "Balazevic et al. 2019"),
     ("blip2", "objectives.blip2:BLIP2", "captions by a BLIP-2, whole or by lora", "Zhang et al. 2024"),
     ("diffusion", "objectives.diffusion:DIFFUSION", "pictures from words, whole or by lora", "Zhang et al. 2024"),

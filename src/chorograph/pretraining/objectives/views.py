@@ -33,6 +33,7 @@ from chorograph.pretraining.loop.loop import autocast_type
 from chorograph.pretraining.loop.objective import Objective, Output, Place, Portion, own_share
 from chorograph.pretraining.loop.optimiser import peak_rate
 from chorograph.pretraining.loop.session import Session, contents, session, states_of
+from chorograph.pretraining.loop.step import Step
 from chorograph.pretraining.loop.world import World
 from chorograph.pretraining.objectives.pairs import tokens_of
 from chorograph.pretraining.objectives.registry import Trainer
@@ -121,11 +122,8 @@ class Scene:
 
     def draw(self, tiles: Indices, most: int, rng: np.random.Generator) -> Drawn:
         """Return up to `most` street views of each tile, as they are drawn."""
-        rows, held = draw_sets(self.of_tile, tiles, most, rng)
-        wanted, numbers = np.unique(rows[held], return_inverse=True)
-        at = np.zeros_like(rows)
-        at[held] = numbers
-        return Drawn(wanted, at, held)
+        every = Drawn(np.arange(len(self.views)), *draw_sets(self.of_tile, tiles, most, rng))
+        return every.of(np.arange(len(tiles)))[1]
 
 
 @dataclass(frozen=True)
@@ -411,7 +409,6 @@ def train_views(config: ViewsConfig, ledger: Ledger, progress: Progress = silent
         written = []
         if around.world.first:
             written = [*write_views(found, config), embeddings.write(area.embeddings_path(config.name))]
-        around.finish()
         return written
 
 
@@ -430,8 +427,7 @@ def _encode(
     """Return the ids and vectors of all tiles that can be read, captioned or not; each with views drawn once."""
     model.eval()
     scene, config, number = source.scene, source.config, len(source.scene.tiles)
-    precision = autocast_type(objective.device, config.precision)
-    autocast = torch.autocast(objective.device.type, precision or torch.bfloat16, enabled=precision is not None)
+    step = Step(objective, model, precision=autocast_type(objective.device, config.precision))
     normalise, device = objective.normalise, objective.device
     rng = np.random.default_rng((config.seed, 6))
     ids, vectors = [], []
@@ -442,7 +438,7 @@ def _encode(
         drawn = scene.draw(rows, config.street_views, rng)
         streets, seen = source.read(scene.views, drawn.rows, np.arange(len(drawn.rows)))
         if len(rows):
-            with autocast:
+            with step.autocast():
                 above = model.above(normalise(tiles.pixels)).float()
                 views = torch.zeros(0, 0, device=device)
                 if len(streets.pixels):
