@@ -56,6 +56,7 @@ def test_open_clip_loads_it(tmp_path: Path, name: str) -> None:
         ours = loaded.encode_pixels(loaded.preprocessing.batch([image]))
     torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-5)
     assert "# A card" in (tmp_path / "there" / "README.md").read_text()
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in (tmp_path / "there").iterdir())
 
 
 @pytest.mark.parametrize("quick", [True, False])
