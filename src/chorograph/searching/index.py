@@ -112,7 +112,7 @@ class LanceIndex:
             return self._exact.search(query, k, allowed)
         unit = unit_rows(query[None])[0]
         found = self._table.search(unit).metric("cosine").nprobes(_PROBED).limit(k * _CANDIDATES)
-        rows = np.sort(np.asarray(found.select(["row"]).to_arrow()["row"], dtype=np.int64))
+        rows = np.sort(np.asarray(found.select(["row", "_distance"]).to_arrow()["row"], dtype=np.int64))
         similarity = unit_rows(self._vectors[rows]) @ unit
         best = best_rows(similarity, k)
         return rows[best], similarity[best]
