@@ -126,7 +126,8 @@ class AlignedEncoder:
 class TowerFolder:
     """A trained tower as `load_aligned` reads it: what it stands on (`kind`), its images' side, its training."""
 
-    tower: VectorTower | PixelTower
+    tower: nn.Module
+    width: int
     kind: str
     size: int
     trained: Mapping[str, Any]
@@ -139,7 +140,7 @@ class TowerFolder:
         state = {name: tensor.detach().contiguous().clone() for name, tensor in self.tower.state_dict().items()}
         with atomic_path(weights) as temporary:
             save_file(state, temporary)
-        facts = {"format": ALIGNED_FORMAT, "tower": self.kind, "size": self.size, "width": self.tower.width}
+        facts = {"format": ALIGNED_FORMAT, "tower": self.kind, "size": self.size, "width": self.width}
         write_json(said, {**facts, "trained": self.trained})
         write_json_lines(history, self.history)
         return [weights, said, history]

@@ -203,7 +203,8 @@ def train_alignment(config: AlignConfig, ledger: Ledger, progress: Progress = si
         )
         written = []
         if around.world.first:
-            made = TowerFolder(found.model.tower, config.tower, config.size, plain(config), found.history)
+            width = found.image_features.shape[1]
+            made = TowerFolder(found.model.tower, width, config.tower, config.size, plain(config), found.history)
             written = [*made.write(config.out), vectors.write(area.embeddings_path(config.name))]
         return written
 

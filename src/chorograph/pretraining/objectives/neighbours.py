@@ -124,7 +124,7 @@ def train_neighbours(config: NeighboursConfig, ledger: Ledger, progress: Progres
         ledger.facts["encoder"] = f"neighbours:{config.out}"
         if not around.world.first:
             return []
-        made = TowerFolder(tower, f"vectors:{config.vectors}", 1, plain(config), state.history)
+        made = TowerFolder(tower, tower.width, f"vectors:{config.vectors}", 1, plain(config), state.history)
         return [*made.write(config.out), write_seen(config.out, images["sha256"].dropna())]
 
 
