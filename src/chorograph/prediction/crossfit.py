@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import get_tags
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from chorograph.area.splits import Folds
 from chorograph.ground.arrays import Matrix
@@ -20,6 +21,7 @@ from chorograph.ground.stage import Progress, silent
 ProbeMaker = Callable[[Mapping[str, slice], int], Any]
 
 _FEWEST_ROWS = 5
+_FEW_REGIONS = 5000
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,10 @@ def cross_fit(
                     f"only {int(fitted_on.sum())} regions that may train have {' and '.join(names)}; ask for fewer "
                     "modalities (--modalities) or fewer folds"
                 )
-            probe = make_probe(fused.columns(names), int(fitted_on.sum()))
-            probe.fit(fused.stacked(names, fitted_on), target[fitted_on])
-            predicted[rows], scale[rows] = predict_with(probe, fused.stacked(names, rows))
+            with _threads(len(target)):
+                probe = make_probe(fused.columns(names), int(fitted_on.sum()))
+                probe.fit(fused.stacked(names, fitted_on), target[fitted_on])
+                predicted[rows], scale[rows] = predict_with(probe, fused.stacked(names, rows))
             basis[rows] = "+".join(names)
             choices = list(getattr(probe, "choices_", choices))
         progress("cross-fitting", done, len(jobs))
@@ -152,6 +155,15 @@ def predict_with(probe: Any, X: Matrix) -> tuple[NDArray[np.float64], NDArray[np
         return np.asarray(mean), np.asarray(std)
     mean = np.asarray(probe.predict(X))
     return mean, np.ones(mean.shape)
+
+
+def _threads(regions: int) -> Any:
+    """Return a context of one thread of linear algebra for few regions.
+
+    On small matrices a second thread waits more than it works. On a busy machine it spins while it waits: there a run
+    took seven times as long.
+    """
+    return threadpool_limits(1 if regions < _FEW_REGIONS else None, user_api="blas")
 
 
 def _by_pattern(fused: Fused, rows: NDArray[np.bool_]) -> list[tuple[tuple[str, ...], NDArray[np.bool_]]]:
