@@ -296,7 +296,7 @@ async function showRegion(row, move) {
   if (move) {
     $("card").focus({ preventScroll: true });
     // On a phone the card lies below the map: its name is what should be seen first.
-    if (isPhone()) $("card").scrollIntoView();
+    if (isPhone()) $("card").scrollIntoView({ behavior: "instant" });
   }
   $("status").textContent = `${names.names[row]} is open.`;
   writeView();
