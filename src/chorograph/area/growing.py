@@ -9,18 +9,32 @@ from __future__ import annotations
 import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import pandas as pd
 import tomli_w
+from numpy.typing import NDArray
 
 from chorograph.area.folder import Area, Source
 from chorograph.area.tables import conform, get_table
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import atomic_path, sha256_bytes, slug, within
+from chorograph.ground.files import atomic_path, sha256_bytes, sha256_file, slug, within
 
 if TYPE_CHECKING:
     from chorograph.ground.stage import Ledger
+
+
+class FiledVectors(Protocol):
+    """Vectors (n, dim) of images or of regions, which write themselves as a file."""
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """The vectors."""
+
+    def write(self, path: Path) -> Path:
+        """Write the file; returns its path."""
 
 
 @dataclass
@@ -84,6 +98,22 @@ def add_rows(area: Area, table: str, rows: pd.DataFrame, ledger: Ledger, *, repl
     ledger.count(f"{table} there already", int((there & ~other).sum()))
     if other.any() or not there.all() or not area.has(table):
         area.write(table, merged)
+
+
+def add_vectors(area: Area, name: str, vectors: FiledVectors, ledger: Ledger, *, replace: bool = False) -> None:
+    """File vectors under a name; `InputError` where others are called so, unless `replace`."""
+    path = area.embeddings_path(name)
+    if path.is_file() and not replace and not _are_those(path, vectors):
+        raise InputError(f"{path} holds vectors called {name!r} already; give --replace, or another --name")
+    vectors.write(path)
+    ledger.count("vectors", len(vectors.vectors))
+    ledger.count("width", vectors.vectors.shape[1])
+
+
+def _are_those(path: Path, vectors: FiledVectors) -> bool:
+    """Return whether a file holds just these vectors, as where a step was killed after it wrote them."""
+    with TemporaryDirectory() as folder:
+        return sha256_file(vectors.write(Path(folder) / path.name)) == sha256_file(path)
 
 
 def add_source(area: Area, source: Source) -> None:

@@ -231,6 +231,11 @@ def test_vectors_made_elsewhere(run: Run, area: Path, files: OwnFiles, tmp_path:
     images = Embeddings.read(Area.open(area).embeddings_path("mine"))
     assert images.image_ids.tolist() == ["t0"]
     assert done.manifest["dropped"] == {"vector of an image that is not there": 1}
+    next((area / "added").glob("embeddings-v.csv*")).unlink()  # as if it had been killed before its manifest
+    assert run("add embeddings", from_=tmp_path / "v.csv", name="alpha", region_id="geoid").manifest["counts"]
+    frame.assign(A01=2.5).to_csv(tmp_path / "v.csv", index=False)
+    with pytest.raises(InputError, match="holds vectors called 'alpha' already; give --replace"):
+        run("add embeddings", from_=tmp_path / "v.csv", name="alpha", region_id="geoid")
     frame.assign(A00=np.nan).to_csv(tmp_path / "v.csv", index=False)
     with pytest.raises(InputError, match=r"v\.csv: the vector of .* is not finite \(line 2"):
         run("add embeddings", from_=tmp_path / "v.csv", name="other", region_id="geoid")

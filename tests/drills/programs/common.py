@@ -34,6 +34,8 @@ VOLATILE = {
     "facts/s", "peak_gb", "commit", "partitions taken up from before", "encoded now", "answers now",
     "requests answered before",
 }  # fmt: skip
+#: Ends of names of what was seconds, and of how much of the work a start found done by one that was killed.
+_OF_THIS_START = ("_s", "was fitted on", " added", " there already", " replaced")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -311,9 +313,7 @@ def calm(value: Any) -> Any:
     """Return JSON without what changes from run to run."""
     if isinstance(value, dict):
         return {
-            key: calm(held)
-            for key, held in value.items()
-            if key not in VOLATILE and not key.endswith(("_s", "was fitted on"))
+            key: calm(held) for key, held in value.items() if key not in VOLATILE and not key.endswith(_OF_THIS_START)
         }
     if isinstance(value, list):
         return [calm(held) for held in value]

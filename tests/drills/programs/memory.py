@@ -139,7 +139,7 @@ def open_page(page: Path) -> str:
         return "no chromium"
     watch = page.with_name("probe.html")
     text = page.read_text()
-    script = "<script>window.errors=[];window.onerror=(m)=>{window.errors.push(String(m))};setTimeout(()=>{let n=0;const walk=(r)=>{r.querySelectorAll('*').forEach(e=>{if(e.tagName==='CANVAS')n++;if(e.shadowRoot)walk(e.shadowRoot)})};walk(document);document.documentElement.setAttribute('data-drawn',n+' canvases, '+window.errors.length+' errors');},20000)</script>"
+    script = "<script>window.errors=[];window.onerror=(m)=>{window.errors.push(String(m))};setTimeout(()=>{const n=document.querySelectorAll('#shapes *').length;document.documentElement.setAttribute('data-drawn',n+' shapes, '+window.errors.length+' errors');},20000)</script>"
     watch.write_text(text.replace("<head>", "<head>" + script, 1))
     begun = time.monotonic()
     try:
@@ -233,7 +233,7 @@ def main() -> int:
         elif name.startswith("report"):
             page = next(base.glob(f"run-{name.split('-')[1]}-ridge/report.html"))
             facts |= {"page_mb": round(page.stat().st_size / 1e6, 1), "opens": open_page(page)}
-            if not re.match(r"[1-9]\d* canvases, 0 errors", str(facts["opens"])):
+            if not re.match(r"[1-9]\d* shapes, 0 errors", str(facts["opens"])):
                 wrong.append(f"the page does not draw: {facts['opens']}")
         told = ", ".join(f"{k} {v}" for k, v in facts.items())
         ledger.add(Verdict(name, not wrong, "; ".join([*wrong, told]), "memory" if wrong else "", facts))

@@ -20,7 +20,7 @@ from chorograph.acquisition.own.points import read_points
 from chorograph.acquisition.own.street import near_regions, no_more_than
 from chorograph.acquisition.own.vectors import read_vectors
 from chorograph.area.folder import Area, Source
-from chorograph.area.growing import ImagesOf, add_rows, add_source, remove_unnamed
+from chorograph.area.growing import ImagesOf, add_rows, add_source, add_vectors, remove_unnamed
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Ledger, Progress, silent
 
@@ -190,12 +190,7 @@ def add_embeddings(
     """Add vectors made elsewhere, of images or of regions, under a name of their own."""
     regions = area.regions["region_id"] if area.has_regions else []
     vectors = read_vectors(file, asked.name, reading, id_column, list(regions), area.images, ledger)
-    path = area.embeddings_path(asked.name)
-    if path.is_file() and not replace:
-        raise InputError(f"{path} holds vectors called {asked.name!r} already; give --replace, or another --name")
-    vectors.write(path)
-    ledger.count("vectors", len(vectors.vectors))
-    ledger.count("width", vectors.vectors.shape[1])
+    add_vectors(area, asked.name, vectors, ledger, replace=replace)
     add_source(area, Source(provenance.source, provenance.licence))
 
 

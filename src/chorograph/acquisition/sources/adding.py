@@ -14,7 +14,7 @@ from chorograph.acquisition.sources.vectors.elsewhere import Made, region_vector
 from chorograph.acquisition.sources.zonal import kind_of, read_raster
 from chorograph.area.descriptions import Description, write_descriptions
 from chorograph.area.folder import Area, Source
-from chorograph.area.growing import add_rows, add_source
+from chorograph.area.growing import add_rows, add_source, add_vectors
 from chorograph.ground.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,12 +88,7 @@ def add_made_elsewhere(
     if provenance.licence != "unstated":
         made = dataclasses.replace(made, source=dataclasses.replace(made.source, licence=provenance.licence))
     vectors = region_vectors(made, asked, _regions(area), ledger, progress)
-    path = area.embeddings_path(asked.name)
-    if path.is_file() and not replace:
-        raise InputError(f"{path} holds vectors called {asked.name!r} already; give --replace, or another --name")
-    vectors.write(path)
-    ledger.count("vectors", len(vectors.vectors))
-    ledger.count("width", vectors.vectors.shape[1])
+    add_vectors(area, asked.name, vectors, ledger, replace=replace)
     add_source(area, made.source)
 
 
