@@ -101,6 +101,9 @@ def test_king_county_from_raw_files(real_data: Callable[[str], Path], tmp_path: 
         a.images.sort_values(["x", "y"])[columns].reset_index(drop=True),
         b.images.sort_values(["x", "y"])[columns].reset_index(drop=True),
     )
+    uris = b.images.set_index(["x", "y"])["uri"]
+    for image in a.images.itertuples():
+        assert (a.read_image(image.uri) == b.read_image(uris[image.x, image.y])).all()
 
 
 @pytest.mark.real

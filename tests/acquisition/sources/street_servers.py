@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,7 +53,7 @@ def picture(name: str) -> bytes:
 
 @contextmanager
 def mapillary_like(
-    views: dict[str, tuple[float, float]], *, most: int = 2000, missing: str = ""
+    views: dict[str, tuple[float, float]], *, most: int = 2000, missing: str = "", delay_s: float = 0.0
 ) -> Iterator[ViewServer]:
     """Serve /images as the API does: a token in a header, boxes under 0.01 square degrees, a first 429."""
     server = ViewServer(views=views)
@@ -70,6 +71,7 @@ def mapillary_like(
 
     async def thumbnail(request: web.Request) -> web.Response:
         server.note(request)
+        await asyncio.sleep(delay_s)
         name = request.match_info["name"]
         return (
             web.Response(status=404) if name == missing else web.Response(body=picture(name), content_type="image/jpeg")
