@@ -56,13 +56,13 @@ BASELINES = (
     ),
     Baseline(
         "region shape",
-        "ridge on log area and perimeter, each tree on 2,000 regions at most",
+        "ridge on log area and perimeter",
         ("shape",),
         lambda n, seed: RidgePath(),
     ),
     Baseline(
         "location + shape",
-        f"a random forest of {TREES} trees on coordinates, log area and perimeter",
+        f"a random forest of {TREES} trees, each on {ROWS_OF_A_TREE:,} regions at most, on coordinates, log area and perimeter",
         ("location", "shape"),
         lambda n, seed: _unit_free(_forest(n, seed)),
         together=False,
