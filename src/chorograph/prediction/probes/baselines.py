@@ -62,7 +62,8 @@ BASELINES = (
     ),
     Baseline(
         "location + shape",
-        f"a random forest of {TREES} trees, each on {ROWS_OF_A_TREE:,} regions at most, on coordinates, log area and perimeter",
+        f"a random forest of {TREES} trees on coordinates, log area and perimeter; "
+        f"each tree sees {ROWS_OF_A_TREE:,} regions at most",
         ("location", "shape"),
         lambda n, seed: _unit_free(_forest(n, seed)),
         together=False,
