@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from chorograph.ground.claims import claim
 from chorograph.searching import index
-from chorograph.searching.index import ExactIndex, LanceIndex, best_rows, open_index, unit_rows
+from chorograph.searching.index import ExactIndex, IndexedLater, LanceIndex, best_rows, open_index, unit_rows
 
 Vectors = NDArray[np.float32]
 
@@ -26,7 +27,7 @@ def vectors() -> Vectors:
 def lance(vectors: Vectors, tmp_path_factory: pytest.TempPathFactory) -> tuple[LanceIndex, Path]:
     pytest.importorskip("lancedb", reason="chorograph[serve] is not installed")
     folder = tmp_path_factory.mktemp("lance")
-    return LanceIndex.build(vectors, folder), folder
+    return LanceIndex.build(ExactIndex(vectors), folder), folder
 
 
 def nearest(vectors: Vectors, query: Vectors, k: int, allowed: NDArray[np.bool_] | None = None) -> list[int]:
@@ -79,10 +80,10 @@ def test_an_index_is_taken_up_again_and_other_vectors_get_their_own(
     made = sorted(folder.iterdir())
     assert len(made) == 1
     assert "draft" not in made[0].name
-    monkeypatch.setattr("chorograph.searching.index.unit_rows", lambda _: pytest.fail("it was built once more"))
-    LanceIndex.build(vectors, folder)
+    monkeypatch.setattr("chorograph.searching.index.claim", lambda *_: pytest.fail("it was built once more"))
+    LanceIndex.build(ExactIndex(vectors), folder)
     monkeypatch.undo()
-    LanceIndex.build(vectors[:500], folder)
+    LanceIndex.build(ExactIndex(vectors[:500]), folder)
     assert len(list(folder.iterdir())) == 2
 
 
@@ -94,5 +95,23 @@ def test_from_a_million_vectors_on_an_index_answers(
     monkeypatch.setattr("chorograph.searching.index.EXACT_BELOW", 1000)
     assert isinstance(open_index(vectors, None), ExactIndex)
     built = open_index(vectors, tmp_path)
-    assert isinstance(built, LanceIndex)
+    assert isinstance(built, IndexedLater)
+    # The first answer does not wait for the index.
     assert built.search(vectors[17], 1)[0].tolist() == [17]
+    built.building.join(120)
+    assert isinstance(built._index, LanceIndex)
+    assert built.search(vectors[17], 1)[0].tolist() == [17]
+
+
+def test_an_index_that_another_server_builds_is_not_built_twice(
+    vectors: Vectors, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("lancedb", reason="chorograph[serve] is not installed")
+    LanceIndex.build(ExactIndex(vectors), tmp_path / "first")
+    name = next((tmp_path / "first").iterdir()).name
+    with claim(tmp_path / "second" / name, "an index of vectors"):
+        later = IndexedLater(vectors, tmp_path / "second")
+        later.building.join(120)
+        assert "is being written by an index of vectors, process" in caplog.text
+        assert later.search(vectors[17], 1)[0].tolist() == [17]
+    assert not (tmp_path / "second" / name).exists()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
+import logging
+import threading
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorograph.ground.arrays import Vectors
+from chorograph.ground.claims import claim
 from chorograph.ground.errors import MissingExtraError
+
+_log = logging.getLogger(__name__)
 
 #: From this many vectors on an index answers.
 EXACT_BELOW = 1_000_000
@@ -61,18 +65,14 @@ class LanceIndex:
     The table names candidates by 8-bit copies of the vectors; these are compared exactly, with the vectors in memory.
     """
 
-    def __init__(self, table: Any, vectors: Vectors) -> None:
-        self._table, self._vectors = table, vectors
-
-    @cached_property
-    def _exact(self) -> ExactIndex:
-        return ExactIndex(self._vectors)
+    def __init__(self, table: Any, exact: ExactIndex) -> None:
+        self._table, self._exact = table, exact
 
     @classmethod
-    def build(cls, vectors: Vectors, folder: Path) -> LanceIndex:
-        """Return the index of `vectors` in `folder`, from before where it was made of the same vectors.
+    def build(cls, exact: ExactIndex, folder: Path) -> LanceIndex:
+        """Return the index in `folder` of the vectors of `exact`, from before where it was made of the same ones.
 
-        `MissingExtraError` without LanceDB.
+        `MissingExtraError` without LanceDB, `OutputError` while another process builds it.
         """
         try:
             import lancedb
@@ -80,16 +80,17 @@ class LanceIndex:
             from lancedb.index import IvfSq
         except ImportError as error:
             raise MissingExtraError.of("serve", error) from error
+        vectors = exact.vectors
         name = f"{_TABLE}-{_digest(vectors)}"
         database = lancedb.connect(folder)
         try:
-            return cls(database.open_table(name), vectors)
+            return cls(database.open_table(name), exact)
         except (ValueError, FileNotFoundError):
             pass
 
         def batches() -> Any:
             for start in range(0, len(vectors), _BLOCK):
-                part = unit_rows(vectors[start : start + _BLOCK])
+                part = vectors[start : start + _BLOCK]
                 flat = pa.array(part.reshape(-1), type=pa.float32())
                 rows = pa.array(np.arange(start, start + len(part)))
                 lists = pa.FixedSizeListArray.from_arrays(flat, part.shape[1])
@@ -97,12 +98,13 @@ class LanceIndex:
 
         schema = pa.schema([("row", pa.int64()), ("vector", pa.list_(pa.float32(), vectors.shape[1]))])
         draft = f"{name}-draft"
-        table = database.create_table(draft, data=batches(), schema=schema, mode="overwrite")
-        partitions = max(1, len(vectors) // _PARTITION)
-        table.create_index("vector", config=IvfSq(distance_type="cosine", num_partitions=partitions))
-        # Named last, so that a build that was killed is not taken for a whole one.
-        Path(folder, f"{draft}.lance").rename(Path(folder, f"{name}.lance"))
-        return cls(database.open_table(name), vectors)
+        with claim(Path(folder, f"{name}.lance"), "an index of vectors"):
+            table = database.create_table(draft, data=batches(), schema=schema, mode="overwrite")
+            partitions = max(1, len(vectors) // _PARTITION)
+            table.create_index("vector", config=IvfSq(distance_type="cosine", num_partitions=partitions))
+            # Named last, so that a build that was killed is not taken for a whole one.
+            Path(folder, f"{draft}.lance").rename(Path(folder, f"{name}.lance"))
+        return cls(database.open_table(name), exact)
 
     def search(
         self, query: Vectors, k: int, allowed: NDArray[np.bool_] | None = None
@@ -113,16 +115,41 @@ class LanceIndex:
         unit = unit_rows(query[None])[0]
         found = self._table.search(unit).metric("cosine").nprobes(_PROBED).limit(k * _CANDIDATES)
         rows = np.sort(np.asarray(found.select(["row", "_distance"]).to_arrow()["row"], dtype=np.int64))
-        similarity = unit_rows(self._vectors[rows]) @ unit
+        similarity = self._exact.vectors[rows] @ unit
         best = best_rows(similarity, k)
         return rows[best], similarity[best]
 
 
+class IndexedLater:
+    """Compares a query with every vector until the index on disk is built, in a thread of its own; then that answers.
+
+    So nobody waits minutes for a first answer. Where the index cannot be built the reason is logged, and answers stay
+    exact.
+    """
+
+    def __init__(self, vectors: Vectors, folder: Path) -> None:
+        self._index: VectorIndex = ExactIndex(vectors)
+        self.building = threading.Thread(target=self._build, args=(self._index, folder), daemon=True)
+        self.building.start()
+
+    def search(
+        self, query: Vectors, k: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], Vectors]:
+        """See `VectorIndex`."""
+        return self._index.search(query, k, allowed)
+
+    def _build(self, exact: ExactIndex, folder: Path) -> None:
+        try:
+            self._index = LanceIndex.build(exact, folder)
+        except Exception as error:  # LanceDB has errors of many kinds; searches do without
+            _log.warning("%s: no index of vectors was built, searches compare all of them: %s", folder, error)
+
+
 def open_index(vectors: Vectors, folder: Path | None) -> VectorIndex:
-    """Return an exact index, or one in `folder` for a million vectors and more."""
+    """Return an exact index; for a million vectors and more, one that is built in `folder` meanwhile."""
     if len(vectors) < EXACT_BELOW or folder is None:
         return ExactIndex(vectors)
-    return LanceIndex.build(vectors, folder)
+    return IndexedLater(vectors, folder)
 
 
 def best_rows(scores: NDArray[Any], k: int) -> NDArray[np.int64]:
