@@ -152,10 +152,10 @@ def test_a_missing_image_is_named_with_its_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.csv", b"image;caption\n", "needs columns filename and title, not image;caption"),
+        ("x.csv", b"picture;caption\n", "needs columns filepath and title, not picture, caption"),
         ("x.csv", b"filename,title\n", "lists no images"),
-        ("x.csv", b"filename,title\na.jpg\n", "row 2: filename or title is missing"),
-        ("x.csv", b"filename,title\n\xff\xff,x\n", "neither UTF-8 nor GB 18030"),
+        ("x.csv", b"filename,title\na.jpg\n", "row 2: the name of its image or its caption is missing"),
+        ("x.csv", b"filename,title\n\xff\x81\x8d,x\n", "line 2 is not UTF-8"),
         ("captions.json", b"{", "not readable JSON"),
         ("captions.json", b"[]", "not a list of images"),
         ("captions.json", b'[{"image": "a.jpg"}]', "image 1 lacks 'captions'"),
@@ -164,7 +164,7 @@ def test_a_missing_image_is_named_with_its_row(tmp_path: Path) -> None:
         (
             "captions.json",
             b'{"images": [], "annotations": [{"image_id": 3, "caption": "x"}]}',
-            "COCO's form: it lacks 3",
+            "COCO's form: it lacks '3'",
         ),
         ("note.txt", b"", "holds no caption file"),
     ],

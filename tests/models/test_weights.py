@@ -138,3 +138,13 @@ def test_a_prefix_of_every_name_is_hinted_at() -> None:
     weights = {f"clip.{name}": tensor for name, tensor in model.state_dict().items()}
     with pytest.raises(InputError, match=r"every name in it begins with 'clip\.': without that, 2 of 2"):
         apply_weights(model, weights, "a.pt")
+
+
+def test_numbers_that_are_no_weights_are_refused() -> None:
+    model = torch.nn.Linear(3, 3)
+    state = model.state_dict()
+    apply_weights(model, {name: tensor.half() for name, tensor in state.items()}, "half.pt")
+    with pytest.raises(InputError, match=r"int8.pt holds whole numbers .*weight \(torch.int8\).*scales"):
+        apply_weights(model, {name: (10 * tensor).to(torch.int8) for name, tensor in state.items()}, "int8.pt")
+    with pytest.raises(InputError, match=r"nan.pt .*not finite in 1 of 2 tensors \(weight\).*diverged"):
+        apply_weights(model, {**state, "weight": state["weight"] * float("nan")}, "nan.pt")

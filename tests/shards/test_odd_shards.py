@@ -39,6 +39,12 @@ SHARDS = {
         r"8 x image without a caption \(0.jpg\).*8 x duplicate key.*--sort=name",
     ),
     "folders": (pairs("images/{}.jpg", "captions/{}.txt"), r"8 x image without a caption \(images/0.jpg\).*one name"),
+    "other json": (
+        [m for n in N for m in ((f"{n}.jpg", b"1"), (f"{n}.json", b'{"text": "a road"}'))],
+        r"8 x json without a caption \(0.jpg \+ json\).*`caption` or `captions`",
+    ),
+    "absolute": (pairs("/data/{}.jpg", "/data/{}.txt"), "16 x member leads out of the shard.*tar -C FOLDER"),
+    "other format": (pairs("{}.heic", "{}.txt"), r"8 x caption without an image \(0.heic \+ txt\); images end in jpg"),
     "nothing": ([], "empty"),
 }
 
@@ -50,6 +56,18 @@ def test_no_pair_comes_with_reasons_an_example_and_a_remedy(case: str, tmp_path:
     with pytest.raises(InputError, match=said):
         open_pairs([tar(tmp_path / "a.tar", members)], lambda reason: counted.update([reason]))
     assert sum(counted.values()) in (0, 8, 16)
+
+
+def test_a_shard_that_is_none_is_named_among_others(tmp_path: Path) -> None:
+    tar(tmp_path / "0.tar", [*pairs("{}.jpg", "{}.txt"), ("8.jpg", b"1"), ("8.png", b"2"), ("8.txt", b"a road")])
+    (tmp_path / "1.tar").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    counted: Counter[str] = Counter()
+    opened = open_pairs([tmp_path], lambda reason: counted.update([reason]))
+    assert len(opened) == 9
+    assert counted.pop("second image of one key") == 1
+    assert [(reason.startswith("1.tar is a Git LFS pointer"), number) for reason, number in counted.items()] == [
+        (True, 1)
+    ]
 
 
 def test_a_page_named_tar_is_a_page(tmp_path: Path) -> None:
@@ -65,6 +83,9 @@ def test_all_captions_of_a_json_are_read(tmp_path: Path) -> None:
     opened = open_pairs([tar(tmp_path / "a.tar", members)], lambda reason: None)
     assert [opened.captions(row) for row in range(2)] == [tuple(five), ("a road",)]
     assert opened.numbers.tolist() == [5, 1]
+    both = json.dumps({"caption": five[:2]}).encode()
+    opened = open_pairs([tar(tmp_path / "b.tar", [("a.jpg", b"1"), ("a.json", both)])], lambda reason: None)
+    assert opened.captions(0) == ("caption 0", "caption 1")
 
 
 def _folder(root: Path) -> Path:
@@ -140,5 +161,7 @@ def test_what_is_no_area_is_called_by_its_name(tmp_path: Path) -> None:
 
 def test_a_table_without_images_says_why(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("filepath,title\na.jpg,a road\nb.jpg,\n")
-    with pytest.raises(InputError, match="1 x image is not there, 1 x row without a file name or caption; give"):
+    with pytest.raises(
+        InputError, match=r"1 x image is not there \(a.jpg\), 1 x row without a file name or caption \(.*row 3\); give"
+    ):
         open_pairs([tmp_path / "train.csv"], lambda reason: None)

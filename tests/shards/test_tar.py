@@ -193,7 +193,7 @@ def test_a_bad_member_costs_only_itself(tmp_path: Path, name: str, content: byte
     [
         ("txt", b"caf\xe9", "caption is not UTF-8"),
         ("caption", b" \n\0", "caption is empty"),
-        ("json", b'{"text": "a road"}', "image without a caption"),
+        ("json", b'{"text": "a road"}', "json without a caption"),
         ("json", b"{", "caption is no JSON text"),
         ("json", b"[" * 100_000, "caption is no JSON text"),
         ("json", b'{"caption": 3}', "caption is no JSON text"),

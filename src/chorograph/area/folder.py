@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -35,7 +36,9 @@ from chorograph.area.tables import (
 from chorograph.ground.errors import AreaError, ChorographError, InputError
 from chorograph.ground.file_sorts import sort_of
 from chorograph.ground.files import atomic_path, check_regular, check_row_count, read_text, slug, within
+from chorograph.ground.image_formats import SUFFIXES
 from chorograph.ground.schema import check, check_depth
+from chorograph.shards.caption_tables import names_captions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -229,6 +232,10 @@ class Area:
         return named_file(self.path / "splits", name)
 
 
+#: Files of a folder that are looked at to say what it holds.
+_LOOKED_AT = 1000
+
+
 def _instead(place: Path) -> str:
     """Return what a place is that is no area, and what to do."""
     if place.is_file():
@@ -238,7 +245,19 @@ def _instead(place: Path) -> str:
     for pattern, what in (("area.toml", "areas"), ("*.tar", "shards")):
         if below := sorted({found.parent for depth in ("*", "*/*") for found in place.glob(f"{depth}/{pattern}")}):
             return f"it has no area.toml; {what} lie in {', '.join(map(str, below[:3]))}: name that"
-    return "it has no area.toml; make one with `chorograph area build`"
+    return f"it has no area.toml; make one with `chorograph area build`{_pairs_in(place)}"
+
+
+def _pairs_in(place: Path) -> str:
+    """Return how image-text pairs of a folder that is no area are trained on, where it seems to hold some."""
+    found = sorted(path for depth in ("*", "*/*") for path in islice(place.glob(depth), _LOOKED_AT) if path.is_file())
+    if tables := [path for path in found if names_captions(path)]:
+        return f"; for pairs to train on, name their table: {', '.join(map(str, tables[:3]))}"
+    if any(path.suffix == ".parquet" for path in found):
+        return "; pairs in Parquet become a corpus by `chorograph curate`"
+    if any(path.suffix.lower() in SUFFIXES for path in found):
+        return "; for pairs to train on, put a.txt beside each a.jpg, or a table of filepath and title"
+    return ""
 
 
 def read_parquet(path: Path, table: str) -> pd.DataFrame:

@@ -30,26 +30,40 @@ class CsvRow:
 def read_csv_rows(lines: Iterable[str], path: Path, delimiter: str = ",") -> tuple[list[str], Iterator[CsvRow]]:
     """Return the columns of a CSV text and its rows; a row that is too short lacks its last columns.
 
-    Raises `InputError` naming file and line: a quote that is not closed, goes on after its end, or has rows of images
-    inside; a field of more than `MOST` characters.
+    Raises `InputError` for two columns of one name, and naming file and line: a quote that is not closed, goes on after
+    its end, or has rows of images inside; a field of more than `MOST` characters.
     """
     csv.field_size_limit(MOST)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    columns = [name.strip() for name in _next(reader, path) or []]
-    return columns, _rows(reader, columns, path)
+    header = next((fields for fields in iter(lambda: _next(reader, path), None) if any(map(str.strip, fields))), [])
+    columns = [name.strip() for name in header]
+    if twice := next((name for name in columns if name and columns.count(name) > 1), None):
+        raise InputError(f"{path}: two columns are called {twice!r}; rename one, or take it out")
+    return columns, _rows(reader, columns, path, delimiter)
 
 
-def _rows(reader: Any, columns: list[str], path: Path) -> Iterator[CsvRow]:
+def _rows(reader: Any, columns: list[str], path: Path, delimiter: str) -> Iterator[CsvRow]:
     while True:
         line = reader.line_num + 1
         fields = _next(reader, path)
         if fields is None:
             return
-        if any(_ROW_INSIDE.search(field) for field in fields):
+        if any(_ROW_INSIDE.search(field) or _holds_row(field, fields[0], delimiter) for field in fields):
             raise InputError(f"{path}, row {line}: a quote is left open and takes in the rows after it; close it")
         surplus = tuple(fields[len(columns) :])
         if fields:
             yield CsvRow(line, dict(zip(columns, fields, strict=False)), surplus if any(surplus) else ())
+
+
+def _holds_row(field: str, first: str, delimiter: str) -> bool:
+    """Whether a line inside a field begins with a cell like the row's own first one, where that is numbered."""
+    starts = (line.partition(delimiter) for line in field.split("\n")[1:])
+    return any(mark and "0" in _shape(first) and _shape(cell) == _shape(first) for cell, mark, _ in starts)
+
+
+def _shape(cell: str) -> str:
+    """Return a cell with each number as 0 and each word as a: `IMG_0012` and `IMG_7` are both `a_0`."""
+    return re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "a", cell.strip()))
 
 
 def _next(reader: Any, path: Path) -> list[str] | None:

@@ -14,6 +14,7 @@ from typing import Any
 from chorograph.ground.drafts import atomic_folder as atomic_folder
 from chorograph.ground.drafts import atomic_path as atomic_path
 from chorograph.ground.errors import ChorographError, InputError
+from chorograph.ground.file_sorts import sort_of
 from chorograph.ground.schema import check, check_depth
 
 #: Settings, manifests and results are smaller than this, in bytes; a file of zeros that claims gigabytes is none.
@@ -60,6 +61,9 @@ def check_regular(path: Path, most: int | None = None) -> None:
         status = path.stat()
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
+    except NotADirectoryError:
+        above = next(folder for folder in path.parents if folder.is_file())
+        raise InputError(f"{above} is {sort_of(above) or 'a file'}, not a folder with {path.name}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not stat.S_ISREG(status.st_mode):

@@ -51,9 +51,18 @@ def format_of(data: bytes) -> ImageFormat | None:
     return next((known for known in FORMATS if known.fits(data)), None)
 
 
+#: Folders and files of systems and programs that are not hidden, in lower case.
+_LITTER = frozenset(
+    {
+        "__macosx", "__pycache__", "@eadir", "@recycle", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "lost+found",
+        "system volume information", "_gsdata_", "thumbs.db", "desktop.ini", "node_modules", "venv", "wandb", "cvs",
+    }
+)  # fmt: skip
+
+
 def is_litter(path: Path) -> bool:
-    """Whether a file or folder is a system's or program's own: hidden, `._` files of a Mac, `__MACOSX`, `@eaDir`."""
-    return path.name.startswith(".") or path.name in ("__MACOSX", "@eaDir", "$RECYCLE.BIN")
+    """Whether a file or folder is a system's or program's own: hidden, of a Mac, `lost+found`."""
+    return path.name.startswith((".", "~$")) or path.name.lower() in _LITTER
 
 
 def find_image_files(folder: Path, drop: Callable[[str], None]) -> list[Path]:

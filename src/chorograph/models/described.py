@@ -9,6 +9,7 @@ from typing import Any
 import open_clip
 
 from chorograph.ground.errors import InputError
+from chorograph.ground.file_sorts import sort_of_folder
 from chorograph.ground.files import read_json
 from chorograph.ground.schema import OneOf, check
 from chorograph.models.coca.tokenizer import Tokenizer
@@ -34,9 +35,12 @@ _FETCHED = ("hf_model_name", "hf_tokenizer_name", "hf_model_pretrained", "hf_hub
 
 def read_described(path: Path, wanted: str, what: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     """Read a description of the format `wanted`; `InputError` naming the file, and what in it is of another form."""
+    if path.parent.is_dir() and not path.exists() and (sort := sort_of_folder(path.parent)) is not None:
+        raise InputError(f"{path.parent} is no checkpoint, it is {sort}")
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != wanted:
-        raise InputError(f"{path} is not {what} ({wanted})")
+        sort = sort_of_folder(path.parent)
+        raise InputError(f"{path} is not {what} ({wanted}){f'; the folder is {sort}' if sort else ''}")
     checked: dict[str, Any] = check(content, dict(schema), str(path))
     if "preprocessing" in schema:
         _check_preprocessing(checked["preprocessing"], path)

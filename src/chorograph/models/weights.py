@@ -113,7 +113,23 @@ def apply_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) 
             f"{source} does not fit this architecture ({len(problems)} of {len(wanted)} tensors): "
             f"{'; '.join(problems[:_SHOWN])}{more}{hint}{_prefix_hint(converted, wanted)}"
         )
+    _check_numbers({name: converted[name] for name in wanted if wanted[name].is_floating_point()}, source)
     model.load_state_dict(converted)
+
+
+def _check_numbers(weights: Mapping[str, Tensor], source: str) -> None:
+    """Raise `InputError` for whole numbers in the place of weights, and for what is not finite."""
+    whole = [f"{name} ({tensor.dtype})" for name, tensor in weights.items() if not tensor.is_floating_point()]
+    if whole:
+        raise InputError(
+            f"{source} holds whole numbers in the place of weights: {', '.join(whole[:_SHOWN])}; quantised weights "
+            "mean nothing without their scales: get those in half or full precision"
+        )
+    if odd := [name for name, tensor in weights.items() if not torch.isfinite(tensor.float()).all()]:
+        raise InputError(
+            f"{source} holds numbers that are not finite in {len(odd)} of {len(weights)} tensors "
+            f"({', '.join(odd[:_SHOWN])}): its training diverged; take an earlier one"
+        )
 
 
 def fitting_architectures(weights: Mapping[str, Tensor]) -> list[str]:
@@ -181,7 +197,7 @@ def _held(content: Any) -> str:
     """Say what a file holds in the place of weights, and which part of it would be some."""
     if not isinstance(content, Mapping):
         return f"it holds a {type(content).__name__}"
-    names = list(map(str, content))
+    names = list(map(str, content)) or ["nothing"]
     tables = [
         name
         for name, part in content.items()

@@ -1,12 +1,10 @@
 """Image-text pairs as people have them before there are shards: files beside each other, or a table that names them.
 
-Three forms: a folder of `a.jpg` with `a.txt`; a CSV or TSV of file names and captions; a folder with `metadata.jsonl`.
+Two forms: a folder of `a.jpg` with `a.txt`; a table of captions (see `caption_tables`), by itself or in its folder.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,19 +13,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from chorograph.ground.csv_rows import read_csv_rows
 from chorograph.ground.errors import ImageError, InputError
 from chorograph.ground.files import within
 from chorograph.ground.image_formats import SUFFIXES, find_image_files, is_litter
+from chorograph.shards.caption_tables import LINES, TABLES, ImageFiles, columns_of, header_of, read_caption_rows
+from chorograph.shards.left_out import LeftOut
 from chorograph.shards.samples import captions_of
 from chorograph.shards.tar import Drop
 
-#: Columns that name an image and its caption, the first one there is taken: open_clip's, Hugging Face's, others.
-IMAGE_COLUMNS = ("filepath", "file_name", "filename", "image", "image_path", "path", "file")
-CAPTION_COLUMNS = ("title", "caption", "captions", "text", "sentence")
-_TABLES = (".csv", ".tsv", ".jsonl")
-_NAMED = ("metadata.jsonl", "metadata.csv")
-_BESIDE = (".caption", ".txt", ".json")
+#: Tables that are known by their names; of another name, the only one of a folder that has the columns.
+_NAMED = ("metadata.jsonl", "metadata.csv", "captions.json")
+_BESIDE = (".caption", ".txt", ".json", ".CAPTION", ".TXT", ".JSON")
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class FolderPairs:
 def holds_pairs(place: Path) -> bool:
     """Whether a path is a table of file names, or a folder of images with captions beside them or in a table."""
     if place.is_file():
-        return place.suffix.lower() in _TABLES
+        return place.suffix.lower() in (*TABLES, *LINES, ".json")
     if not place.is_dir() or (place / "area.toml").exists():
         return False
     return _table_of(place) is not None or any(_beside(path) for path in find_image_files(place, lambda reason: None))
@@ -93,19 +89,13 @@ def open_folder(place: Path, drop: Drop) -> FolderPairs:
     table = place if place.is_file() else _table_of(place)
     root = place if table is None else table.parent
     texts: dict[str, tuple[str, ...]] = {}
-    counted: Counter[str] = Counter()
-
-    def tell(reason: str) -> None:
-        counted[reason] += 1
-        drop(reason)
-
-    for name, said in _files(place, tell) if table is None else _rows(table, tell):
+    left_out = LeftOut(drop, place.name)
+    for name, said in _files(place, left_out) if table is None else _rows(table, left_out):
         texts[name] = (*texts.get(name, ()), *said)
     if not texts:
-        reasons = ", ".join(f"{number} x {reason}" for reason, number in counted.items()) or "nothing is in it"
         raise InputError(
-            f"{place}: no image with a caption in {'it' if table is None else table.name}; left out: {reasons}; give "
-            "a.jpg beside a.txt, or a table of filepath and title"
+            f"{place}: no image with a caption in {'it' if table is None else table.name}; {left_out}; give a.jpg "
+            "beside a.txt, or a table of filepath and title"
         )
     keys = tuple(sorted(texts))
     return FolderPairs(root, keys, tuple(texts[key] for key in keys))
@@ -115,99 +105,54 @@ def _table_of(folder: Path) -> Path | None:
     """Return the table of a folder: by its name, or the only one that has columns of files and captions."""
     if named := next((folder / name for name in _NAMED if (folder / name).is_file()), None):
         return named
-    found = [path for path in folder.iterdir() if path.suffix.lower() in _TABLES[:2] and not is_litter(path)]
-    return found[0] if len(found) == 1 and all(_columns(_header(found[0]))) else None
+    found = [path for path in folder.iterdir() if path.suffix.lower() in TABLES and not is_litter(path)]
+    return found[0] if len(found) == 1 and all(columns_of(header_of(found[0]))) else None
 
 
-def _header(path: Path) -> list[str]:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        first = file.readline(65_536)
-    return [name.strip().strip('"') for name in first.split(_delimiter(first))]
-
-
-def _delimiter(header: str) -> str:
-    return max(",\t;", key=header.count)
-
-
-def _columns(held: list[str]) -> tuple[str | None, str | None]:
-    image = next((name for name in IMAGE_COLUMNS if name in held), None)
-    return image, next((name for name in CAPTION_COLUMNS if name in held), None)
-
-
-def _files(folder: Path, drop: Drop) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _files(folder: Path, left_out: LeftOut) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the images of a folder with what stands in the file of the same name beside each."""
-    images = find_image_files(folder, drop)
+    images = find_image_files(folder, left_out.tell)
     for path in images:
-        beside = _beside(path)
+        name, beside = path.relative_to(folder).as_posix(), _beside(path)
         if beside is None:
-            drop("image without a caption")
+            left_out.tell("image without a caption", example=name)
             continue
-        found, reason = captions_of({beside.suffix[1:]: beside.read_bytes()})
+        found, reason = captions_of({beside.suffix[1:].lower(): beside.read_bytes()})
         if reason is None:
-            yield path.relative_to(folder).as_posix(), found
+            yield name, found
         else:
-            drop(reason)
+            left_out.tell(reason, example=beside.name)
     stems = {path.with_suffix("") for path in images}
     for path in folder.rglob("*.txt"):
-        if path.with_suffix("") not in stems and not is_litter(path):
-            drop("caption without an image")
+        if path.with_suffix("") not in stems and path.with_suffix("") not in images and not is_litter(path):
+            left_out.tell("caption without an image", example=path.name)
 
 
 def _beside(image: Path) -> Path | None:
-    return next((path for suffix in _BESIDE if (path := image.with_suffix(suffix)).is_file()), None)
+    """Return the file of an image's captions: a.txt of a.jpg, or a.jpg.txt."""
+    names = (*(image.with_suffix(suffix) for suffix in _BESIDE), *(image.with_name(image.name + s) for s in _BESIDE))
+    return next((path for path in names if path.is_file()), None)
 
 
-def _rows(table: Path, drop: Drop) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _rows(table: Path, left_out: LeftOut) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield image and captions of each row of a table whose image is there."""
-    folder = table.parent
-    for line, name, captions in _json_rows(table) if table.suffix.lower() == ".jsonl" else _csv_rows(table):
-        kept = tuple(text.strip() for text in captions if text.strip())
-        if not name or not kept:
-            drop("row without a file name or caption")
+    files, root = ImageFiles(table.parent), table.parent.resolve()
+    for row in read_caption_rows(table):
+        kept = tuple(text.strip() for text in row.captions if text.strip())
+        if not row.image or not kept:
+            left_out.tell("row without a file name or caption", example=row.where)
             continue
         try:
-            path = within(folder, name)
+            path = within(root, row.image)
+            if not path.is_file() and (found := files.find(row.image, row.where)) is not None:
+                path = within(root, str(found.relative_to(table.parent)))
         except InputError as error:
-            raise InputError(f"{table}, row {line}: {error}") from None
-        if path.suffix.lower() not in SUFFIXES:
-            drop("file is named like no image")
+            raise InputError(f"{row.where}: {error}") from None
+        if "://" in row.image:
+            left_out.tell("image is a URL", example=row.image)
         elif not path.is_file():
-            drop("image is not there")
+            left_out.tell("image is not there", example=row.image)
+        elif path.suffix.lower() not in SUFFIXES:
+            left_out.tell("file is named like no image", example=row.image)
         else:
-            yield path.relative_to(folder.resolve()).as_posix(), kept
-
-
-def _csv_rows(table: Path) -> Iterator[tuple[int, str, tuple[str, ...]]]:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = _delimiter(file.readline(65_536))
-            file.seek(0)
-            held, rows = read_csv_rows(file, table, delimiter)
-            image, caption = _columns(held)
-            if image is None or caption is None:
-                raise InputError(f"{table} needs columns filepath and title, not {', '.join(held) or 'none'}")
-            for row in rows:
-                if row.surplus:
-                    raise InputError(
-                        f"{table}, row {row.line}: {len(row.values) + len(row.surplus)} fields for {len(held)} "
-                        "columns; put texts with a comma in quotes"
-                    )
-                yield row.line, row.values.get(image, "").strip(), (row.values.get(caption, ""),)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{table} cannot be read as CSV: {error}; save it as UTF-8") from error
-
-
-def _json_rows(table: Path) -> Iterator[tuple[int, str, tuple[str, ...]]]:
-    with table.open(encoding="utf-8-sig") as file:
-        for line, text in enumerate(file, start=1):
-            if not text.strip():
-                continue
-            try:
-                row = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                raise InputError(f"{table}, row {line}: no JSON ({error})") from None
-            image, caption = _columns(list(row)) if isinstance(row, dict) else (None, None)
-            if image is None or caption is None:
-                raise InputError(f"{table}, row {line}: it needs file_name and text (or caption), not {text[:80]!r}")
-            said = row[caption] if isinstance(row[caption], list) else [row[caption]]
-            yield line, str(row[image]).strip(), tuple(one for one in said if isinstance(one, str))
+            yield path.relative_to(root).as_posix(), kept

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import glob
@@ -18,11 +17,24 @@ from chorograph.ground.errors import ImageError, InputError
 from chorograph.ground.file_sorts import sort_of
 from chorograph.shards.folder_pairs import holds_pairs, open_folder
 from chorograph.shards.index import indexed
-from chorograph.shards.samples import CAPTIONS, DOTTED, IMAGES, captions_of, lost, read_listed, unusable
-from chorograph.shards.tar import Drop, Member, split_name
+from chorograph.shards.left_out import LeftOut
+from chorograph.shards.samples import (
+    CAPTIONS,
+    DOTTED,
+    IMAGES,
+    SECOND_IMAGE,
+    captions_of,
+    lost,
+    other_images,
+    read_listed,
+    unusable,
+)
+from chorograph.shards.tar import ENDS, Drop, Member, split_name
 
 #: Beyond the kinds of `CAPTIONS`: a `json` that lists several.
 _LISTED = len(CAPTIONS)
+#: Members of a sample that an example names.
+_SHOWN = 4
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -139,20 +151,26 @@ def open_pairs(shards: Sequence[Path | str], drop: Drop) -> ShardPairs:
         return open_folder(paths[0], drop)
     keys: list[str] = []
     rows: list[tuple[int, int, int, int, int, int, int]] = []
-    left_out = _LeftOut(drop)
+    left_out = LeftOut(drop)
     for number, path in enumerate(paths):
-        left_out.path = path
-        for key, members in indexed(path, _is_caption, left_out.tell):
+        left_out.place = path.name
+
+        def of_shard(reason: str, path: Path = path) -> None:
+            what = sort_of(path) if reason in ENDS else None
+            left_out.tell(f"{path.name} is {what}" if what else reason)
+
+        for key, members in indexed(path, _is_caption, of_shard):
             reason = unusable(members)
             if reason is not None:
-                left_out.tell(reason, lost(members), f"{key}.{next(iter(members))}")
+                left_out.tell(reason, lost(members), _called(key, members, reason))
                 continue
+            left_out.tell(SECOND_IMAGE, other_images(members), key)
             image = next(members[extension] for extension in IMAGES if extension in members)
             kind, caption, count = _captions_in(members)
             keys.append(key)
             rows.append((number, image.offset, image.size, caption.offset, caption.size, kind, count))
     if not rows:
-        raise InputError(f"{', '.join(map(str, shards))}: no image with a caption in {len(paths)} shards{left_out}")
+        raise InputError(f"{', '.join(map(str, shards))}: no image with a caption in {len(paths)} shards; {left_out}")
     table = np.array(rows, dtype=np.int64)
     return TarPairs(
         paths=tuple(paths),
@@ -172,40 +190,10 @@ def _captions_in(members: Mapping[str, Member]) -> tuple[int, Member, int]:
     return kind, members[CAPTIONS[kind]], 1
 
 
-@dataclass
-class _LeftOut:
-    """Counts what is left out, with an example of each reason; as text, the end of an error."""
-
-    drop: Drop
-    path: Path = Path()
-    counted: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
-
-    def tell(self, reason: str, number: int = 1, example: str = "") -> None:
-        self.counted[reason] += number
-        self.examples.setdefault(reason, example or self.path.name)
-        for _ in range(number):
-            self.drop(reason)
-
-    def __str__(self) -> str:
-        if not self.counted:
-            return "; they are empty"
-        what = sort_of(self.path) if set(self.counted) <= {"shard damaged", "shard truncated"} else None
-        if what is not None:
-            return f"; {self.path} is {what}"
-        said = ", ".join(f"{number} x {reason} ({self.examples[reason]})" for reason, number in self.counted.items())
-        remedy = next((remedy for reason, remedy in _REMEDIES.items() if reason in self.counted), "")
-        return f"; left out: {said}{remedy}"
-
-
-#: What to do, for the first reason that was met.
-_REMEDIES = {
-    "duplicate key": "; members of one key must follow each other: pack anew, sorted by name (tar --sort=name)",
-    DOTTED: "; all after the first dot of a name is its extension: rename without other dots, and pack anew",
-    "image without a caption": "; image and caption need one name, folder included (a/1.jpg, a/1.txt): rename, and "
-    "pack anew",
-    "shard damaged": "; get the shards again",
-}
+def _called(key: str, members: Mapping[str, Member], reason: str) -> str:
+    """Return how a sample's members are called, as an example: `0001.jpg + json`."""
+    said = [extension for extension in members if reason != DOTTED or "." in extension]
+    return f"{key}.{' + '.join(said[:_SHOWN])}"
 
 
 def expand_shards(shards: Sequence[Path | str]) -> list[Path]:

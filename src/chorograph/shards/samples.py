@@ -18,6 +18,10 @@ CAPTIONS = ("caption", "txt", "json")
 NAME = "img_name"
 
 _WITHOUT_CAPTION = "image without a caption"
+#: Why a `json` beside an image gives no caption.
+UNNAMED_CAPTION = "json without a caption"
+#: What is told of a sample's other images: the first is taken.
+SECOND_IMAGE = "second image of one key"
 #: Why nothing is found of names with coordinates or versions in them.
 DOTTED = "name with a dot before its extension"
 
@@ -61,8 +65,8 @@ def read_samples(source: Path | Sequence[Path], drop: Drop) -> Iterator[Sample]:
             reason = unusable(members)
             if reason is None:
                 yield Sample(key, {extension: member.data or b"" for extension, member in members.items()})
-            for _ in range(lost(members) if reason else 0):
-                drop(str(reason))
+            for _ in range(lost(members) if reason else other_images(members)):
+                drop(reason or SECOND_IMAGE)
 
 
 def group(members: Iterable[Member], drop: Drop) -> Iterator[tuple[str, dict[str, Member]]]:
@@ -105,6 +109,11 @@ def _dotted(members: Mapping[str, Member]) -> list[str]:
     return [extension for extension in members if "." in extension and extension.rpartition(".")[2] in IMAGES]
 
 
+def other_images(members: Mapping[str, object]) -> int:
+    """Return how many images a sample has beyond the one that is taken."""
+    return sum(extension in members for extension in IMAGES) - 1
+
+
 def captions_of(members: Mapping[str, bytes]) -> tuple[tuple[str, ...], str | None]:
     """Return the captions of a sample and None, or none and the reason.
 
@@ -121,16 +130,15 @@ def captions_of(members: Mapping[str, bytes]) -> tuple[tuple[str, ...], str | No
 
 
 def read_listed(data: bytes) -> tuple[str, ...]:
-    """Return the texts that a JSON object lists as `captions`; none where it is something else."""
-    if b'"captions"' not in data:
+    """Return the texts that a JSON object lists as `captions` or `caption`; none where it is something else."""
+    if b'"caption' not in data:
         return ()
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
         return ()
-    texts = content.get("captions") if isinstance(content, dict) else None
-    if not isinstance(texts, list):
-        return ()
+    lists = [content.get(name) for name in ("captions", "caption")] if isinstance(content, dict) else []
+    texts = next((found for found in lists if isinstance(found, list)), [])
     return tuple(text.strip() for text in texts if isinstance(text, str) and text.strip())
 
 
@@ -146,7 +154,7 @@ def read_caption(extension: str, data: bytes) -> tuple[str | None, str | None]:
         except (ValueError, RecursionError):
             return None, "caption is no JSON text"
         if not isinstance(content, dict) or "caption" not in content:
-            return None, _WITHOUT_CAPTION
+            return None, UNNAMED_CAPTION
         if not isinstance(content["caption"], str):
             return None, "caption is no JSON text"
         text = content["caption"]

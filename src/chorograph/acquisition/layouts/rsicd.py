@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -17,19 +14,9 @@ from chorograph.area.folder import Source
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import read_json, within
 from chorograph.ground.stage import Ledger, Progress, silent
+from chorograph.shards.caption_tables import by_image, read_records
 
 _SOURCE = Source("RSICD", licence="unstated", attribution="Lu et al. 2017; imagery by Google Earth")
-_ROLES = {"train": "train", "restval": "train", "val": "val", "test": "test"}
-
-
-@dataclass(frozen=True)
-class Record:
-    """An image with its captions, and its class and role where the file says them."""
-
-    image: str
-    captions: list[str]
-    kind: str | None
-    role: str | None
 
 
 def import_rsicd(
@@ -47,7 +34,7 @@ def import_rsicd(
         raise InputError(f"{source} holds neither captions.json nor dataset_rsicd.json")
     named = described.stem.removeprefix("dataset_").upper()
     origin = _SOURCE if named in ("CAPTIONS", "RSICD") else Source(named)
-    records = list(read_records(read_json(described), described))
+    records = list(by_image(read_records(read_json(described), described)).values())
     folder = next((p for p in (source / "images", source / "RSICD_images") if p.is_dir()), source)
     pairs = []
     for record in records:
@@ -78,44 +65,3 @@ def import_rsicd(
     ledger.count("images known", len(images))
     ledger.count("images held", int(images["uri"].notna().sum()))
     ledger.count("captions", len(pairs))
-
-
-def read_records(content: Any, path: Path) -> Iterator[Record]:
-    """Yield the images of a caption file that was read as JSON; `InputError` naming the file and the image.
-
-    Three forms: a list of {image, class, captions}; {images: [{filename, split, sentences: [{raw}]}]} as Karpathy's
-    splits and the RSICD, UCM and Sydney captions have it; {class: [{filename, split, raw, raw_1 ...}]} as NWPU's have.
-    """
-    read: Callable[[Any], Record]
-    if isinstance(content, dict) and "images" in content:
-        items, read = content["images"], _karpathy
-    elif isinstance(content, dict):
-        lists = content.items()
-        items = [(kind, item) for kind, found in lists if isinstance(found, list) for item in found]
-        read = _nwpu
-    else:
-        items, read = content, _plain
-    if not isinstance(items, list) or not items:
-        raise InputError(f"{path} is not a list of images")
-    for number, item in enumerate(items, start=1):
-        try:
-            record = read(item)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: image {number} lacks {error}") from error
-        if not isinstance(record.image, str) or not all(isinstance(text, str) for text in record.captions):
-            raise InputError(f"{path}: image {number} has a name or caption that is no text")
-        yield record
-
-
-def _karpathy(item: Any) -> Record:
-    return Record(item["filename"], [sentence["raw"] for sentence in item["sentences"]], None, _ROLES[item["split"]])
-
-
-def _nwpu(of_class: Any) -> Record:
-    kind, item = of_class
-    captions = [text for key, text in item.items() if key == "raw" or key.startswith("raw_")]
-    return Record(f"{kind}/{item['filename']}", captions, kind, _ROLES[item["split"]])
-
-
-def _plain(item: Any) -> Record:
-    return Record(item["image"], item["captions"], item.get("class"), None)

@@ -12,7 +12,7 @@ import numpy as np
 from chorograph.acquisition.own.imagery.pictures import find_pictures, stem_of
 from chorograph.acquisition.own.own_settings import Reading
 from chorograph.acquisition.own.reading.tables import read_table
-from chorograph.acquisition.own.reading.text import decoded
+from chorograph.ground.decoding import decoded
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import MAX_TABLE, check_regular
 from chorograph.ground.stage import Ledger

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import io
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
-from chorograph.acquisition.layouts.captions_json import read_pairs
-from chorograph.acquisition.layouts.rsicd import read_records
 from chorograph.acquisition.own.image_folder import find_images
 from chorograph.area.folder import Area
-from chorograph.ground.csv_rows import read_csv_rows
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import MAX_TABLE, check_regular, read_json
-from chorograph.ground.image_formats import find_image_files, is_litter
+from chorograph.ground.image_formats import is_litter
 from chorograph.ground.stage import Ledger
+from chorograph.shards.caption_tables import CaptionRow, ImageFiles, by_image, read_caption_rows
 
 _ROLES = ("train", "val", "test")
 _JSON_FILES = ("captions.json", "dataset_*.json")
-_OTHER_FILES = ("*_test.csv", "*.csv", "*.json")
-_IMAGE_COLUMNS = ("filename", "image", "image_id", "filepath", "file")
-_CAPTION_COLUMNS = ("title", "caption", "text", "sentence", "raw")
+_OTHER_FILES = ("metadata.jsonl", "metadata.csv", "*_test.csv", "*.csv", "*.tsv", "*.jsonl", "*.json")
 
 
 @dataclass(frozen=True)
@@ -63,10 +55,9 @@ def read_classified(data: Path, ledger: Ledger, *, split: str | None = None) -> 
 def read_captioned(data: Path, ledger: Ledger, *, split: str | None = None) -> list[Example]:
     """Return the images of a data set with their captions.
 
-    `data` is an area or corpus with captions, a caption file beside its images, or the folder of one: CSV (filename,
-    title; one caption a row; UTF-8 or GB 18030), `dataset_NAME.json` of RSICD, UCM, Sydney or NWPU, a list of {image,
-    captions} or of {image, caption}, COCO's form. Raises `InputError` naming the file and row of an image that is not
-    there.
+    `data` is an area or corpus with captions, a caption file beside its images, or the folder of one: CSV or TSV
+    (filename, title; one caption a row), JSON lines, and the forms of JSON that `read_records` knows. Raises
+    `InputError` naming the file and row of an image that is not there.
     """
     _refuse_generated(data)
     if _is_area(data):
@@ -75,7 +66,8 @@ def read_captioned(data: Path, ledger: Ledger, *, split: str | None = None) -> l
         described = data if data.is_file() else _described(data, (*_JSON_FILES, *_OTHER_FILES))
         if described is None:
             raise InputError(
-                f"{data} holds no caption file; it needs one .csv (filename, title), captions.json or dataset_NAME.json"
+                f"{data} holds no caption file; it needs one .csv (filename, title), metadata.jsonl, "
+                "captions.json or dataset_NAME.json"
             )
         examples = _read_caption_file(described, ledger)
     silent = sum(not example.captions for example in examples)
@@ -172,102 +164,23 @@ def _read_area(area: Area, split: str | None, ledger: Ledger) -> list[Example]:
 
 def _read_caption_file(path: Path, ledger: Ledger) -> list[Example]:
     """Return one example an image, in the order in which the file first names them."""
-    rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path)
-    files = _Files.below(path.parent)
-    examples: dict[str, Example] = {}
-    for where, name, texts, kind, role in rows:
-        kept = tuple(text.strip() for text in texts if text.strip())
-        ledger.drop("empty caption", len(texts) - len(kept))
-        if name in examples:
-            examples[name] = replace(examples[name], captions=examples[name].captions + kept)
-        else:
-            examples[name] = Example(files.find(name, where), name, where, kind, kept, role)
+    files = ImageFiles(path.parent)
+    examples: list[Example] = []
+    for name, row in by_image(_whole(read_caption_rows(path, ledger.warnings.append))).items():
+        kept = tuple(text.strip() for text in row.captions if text.strip())
+        ledger.drop("empty caption", len(row.captions) - len(kept))
+        file = files.find(name, row.where)
+        if file is None:
+            raise InputError(f"{row.where}: image {name!r} is not below {path.parent}; put it there or remove the row")
+        examples.append(Example(file, name, row.where, row.kind, kept, row.role))
     if not examples:
         raise InputError(f"{path} lists no images")
-    return list(examples.values())
+    return examples
 
 
-_Row = tuple[str, str, Sequence[str], str | None, str | None]
-
-
-def _csv_rows(path: Path) -> Iterable[_Row]:
-    """Yield (where, image, [caption], None, role) of each row of a table."""
-    check_regular(path, MAX_TABLE)
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        try:
-            text = data.decode("gb18030")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path} is neither UTF-8 nor GB 18030: {error}") from error
-    columns, rows = read_csv_rows(io.StringIO(text, newline=""), path)
-    image = next((name for name in _IMAGE_COLUMNS if name in columns), None)
-    caption = next((name for name in _CAPTION_COLUMNS if name in columns), None)
-    if image is None or caption is None:
-        raise InputError(f"{path} needs columns filename and title, not {', '.join(columns) or 'none'}")
+def _whole(rows: Iterable[CaptionRow]) -> Iterable[CaptionRow]:
+    """Yield rows that name an image and have a cell for its caption; `InputError` for another."""
     for row in rows:
-        where = f"{path}, row {row.line}"
-        if row.surplus:
-            held = len(row.values) + len(row.surplus)
-            raise InputError(f"{where}: {held} fields for {len(columns)} columns; put a text with commas in quotes")
-        if not row.values.get(image) or caption not in row.values:
-            raise InputError(f"{where}: {image} or {caption} is missing")
-        yield where, row.values[image], [row.values[caption]], None, row.values.get("split")
-
-
-def _json_rows(path: Path) -> Iterable[_Row]:
-    content = read_json(path)
-    if _is_pairs(content):
-        for number, (image, caption) in enumerate(read_pairs(path), start=1):
-            yield f"{path}, record {number}", image, [caption], None, None
-        return
-    if isinstance(content, dict) and "annotations" in content:
-        yield from _coco_rows(content, path)
-        return
-    for number, record in enumerate(read_records(content, path), start=1):
-        yield f"{path}, image {number}", record.image, record.captions, record.kind, record.role
-
-
-def _coco_rows(content: Any, path: Path) -> Iterable[_Row]:
-    """Yield the annotations of COCO's form, {images: [{id, file_name}], annotations: [{image_id, caption}]}."""
-    try:
-        names = {image["id"]: str(image["file_name"]) for image in content["images"]}
-        for number, item in enumerate(content["annotations"], start=1):
-            yield f"{path}, annotation {number}", names[item["image_id"]], [str(item["caption"])], None, None
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path} is not in COCO's form: it lacks {error}") from error
-
-
-def _is_pairs(content: Any) -> bool:
-    """Whether a JSON file is a list of {image, caption}, in whichever nesting."""
-    while isinstance(content, list) and content:
-        content = content[0]
-    return isinstance(content, dict) and "caption" in content
-
-
-@dataclass(frozen=True)
-class _Files:
-    """The image files below a folder, found again by however much of their path a table gives."""
-
-    folder: Path
-    by_name: dict[str, list[Path]]
-
-    @classmethod
-    def below(cls, folder: Path) -> _Files:
-        by_name = defaultdict(list)
-        for path in find_image_files(folder, lambda reason: None):
-            by_name[path.name].append(path)
-        return cls(folder, dict(by_name))
-
-    def find(self, name: str, where: str) -> Path:
-        """Return the file that `name` ends like; `InputError` where there is none, or more than one."""
-        found = self.by_name.get(PurePosixPath(name).name, [])
-        if len(found) > 1:
-            parts = PurePosixPath(name).parts
-            found = [path for path in found if path.parts[-len(parts) :] == parts]
-        if not found:
-            raise InputError(f"{where}: image {name!r} is not below {self.folder}; put it there or remove the row")
-        if len(found) > 1:
-            raise InputError(f"{where}: image {name!r} could be {found[0]} or {found[1]}; remove one of them")
-        return found[0]
+        if not row.image or not row.captions:
+            raise InputError(f"{row.where}: the name of its image or its caption is missing")
+        yield row

@@ -17,6 +17,7 @@ import numpy as np
 from chorograph.ground.arrays import Pixels, Vectors
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.extras import naming_the_extra
+from chorograph.ground.file_sorts import sort_of, sort_of_folder
 from chorograph.ground.registry import Registry
 from chorograph.models.encoders.protocols import SEEN, ImageEncoder, ImageTextEncoder, TextEncoder
 
@@ -129,7 +130,11 @@ def _load_one(name: str, device: str) -> ImageEncoder:
         if (Path(name) / "config.json").is_file():
             return _checkpoint(name, device)
     if "/" in name or Path(name).exists():
-        raise InputError(f"{name} is neither an encoder's name nor a checkpoint folder (it has no config.json)")
+        held = sort_of_folder(Path(name)) or (sort_of(Path(name)) if Path(name).is_file() else None)
+        raise InputError(
+            f"{name!r} is neither an encoder's name nor a checkpoint folder ("
+            f"{f'it is {held}' if held else 'it has no config.json'})"
+        )
     raise UnknownNameError.of("encoder", name, ENCODERS.names())
 
 

@@ -253,7 +253,11 @@ def load_shard_pairs(
 
 def _counted(parts: Sequence[Pairs], where: str, ledger: Ledger, how: str) -> tuple[Pairs, Pairs, str]:
     if len(parts[0]) < 2:
-        raise InputError(f"{where} leaves {len(parts[0])} readable captioned images to train on; give 2")
+        lost = ", ".join(f"{number} x {reason}" for reason, number in ledger.dropped.items())
+        raise InputError(
+            f"{where} leaves {len(parts[0])} readable captioned images to train on; give 2"
+            + (f"; left out: {lost}" if lost else "")
+        )
     ledger.count("images trained on", len(parts[0]))
     ledger.count("images held out", len(parts[1]))
     return parts[0], parts[1], how
