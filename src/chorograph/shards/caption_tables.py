@@ -15,8 +15,9 @@ from chorograph.ground.csv_rows import read_csv_rows
 from chorograph.ground.decoding import decoded
 from chorograph.ground.errors import InputError
 from chorograph.ground.file_sorts import sort_of
-from chorograph.ground.files import MAX_TABLE, check_depth, check_regular
+from chorograph.ground.files import MAX_TABLE, check_regular
 from chorograph.ground.image_formats import SUFFIXES, find_image_files
+from chorograph.ground.schema import check_depth
 
 #: Columns that name an image and its caption, in any case; the first one there is taken.
 IMAGE_COLUMNS = (
