@@ -8,9 +8,11 @@ Gaussian process on the folds of `chorograph predict`, with 95 % intervals and d
 whole blocks resampled (the same ones). Nothing here sees a label before the probe does. Vectors are kept in FOLDER, so
 that it can be run again.
 
-Rows: `plain`; `coarse` (the tile also at half its size); `zoomed` (two opposite quarters, enlarged); `adapted`
-(EfficientNet-Lite0 trained on RSICD's classes); `neighbours` (`pretrain --objective neighbours` on the area's own
-tiles); `spread` (squares of the first components of tiles, whose means hold a region's spread).
+Rows: `plain`; `coarse` (the tile also at half its size); `zoomed` (two opposite quarters, enlarged); `turned` (the
+mean of the tile turned by 90, 180 and 270 degrees); `masked` (the mean of the tile with one or the other diagonal pair
+of quarters grey); `adapted` (EfficientNet-Lite0 trained on RSICD's classes); `neighbours` (`pretrain --objective
+neighbours` on the area's own tiles); `spread` (squares of the first components of tiles, whose means hold a region's
+spread).
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ INDICATORS = {
     "poverty_male_percent": {},
 }
 R2 = METRICS["r2"]
-ROWS = ("plain", "coarse", "zoomed", "adapted", "neighbours", "spread")
+ROWS = ("plain", "coarse", "zoomed", "turned", "masked", "adapted", "neighbours", "spread")
 
 
 def encode_tiles(area: Area, uris: list[str], encode: Callable[[Pixels], Vectors], path: Path) -> Vectors:
@@ -75,6 +77,29 @@ def at_size(encoder: EfficientNetLite, size: int) -> EfficientNetLite:
     """Return the encoder that reads images at another size."""
     settings = {"mean": encoder.preprocessing.mean, "std": encoder.preprocessing.std, "size": size}
     return EfficientNetLite(encoder.model, type(encoder.preprocessing).of(settings))
+
+
+def quarters(tile: Pixels) -> list[Pixels]:
+    """Return two opposite quarters, which the encoder enlarges."""
+    high, wide = tile.shape[0] // 2, tile.shape[1] // 2
+    return [tile[:high, :wide], tile[high:, wide:]]
+
+
+def turns(tile: Pixels) -> list[Pixels]:
+    """Return the tile turned by 90, 180 and 270 degrees."""
+    return [np.ascontiguousarray(np.rot90(tile, turn)) for turn in (1, 2, 3)]
+
+
+def masks(tile: Pixels) -> list[Pixels]:
+    """Return the tile with either diagonal pair of quarters in its mean colour."""
+    high, wide = tile.shape[0] // 2, tile.shape[1] // 2
+    shown = np.zeros(tile.shape[:2], dtype=bool)
+    shown[:high, :wide] = shown[high:, wide:] = True
+    grey = tile.mean((0, 1)).astype(np.uint8)
+    return [np.where(part[..., None], tile, grey) for part in (shown, ~shown)]
+
+
+VIEWS = {"zoomed": quarters, "turned": turns, "masked": masks}
 
 
 def adapt(rsicd: Path, path: Path, epochs: int, seed: int) -> EfficientNetLite:
@@ -165,17 +190,12 @@ def main() -> None:
     plain = held.vectors
 
     def added(row: str) -> Vectors:
-        encoder = load_efficientnet() if row in ("coarse", "zoomed") else None
-        if row == "coarse" and encoder:
-            half = at_size(encoder, 128)
+        if row == "coarse":
+            half = at_size(load_efficientnet(), 128)
             return encode_tiles(area, uris, lambda tile: half.encode([tile])[0], asked.work / "coarse.npy")
-        if row == "zoomed" and encoder:
-
-            def quarters(tile: Pixels) -> Vectors:
-                high, wide = tile.shape[0] // 2, tile.shape[1] // 2
-                return np.asarray(encoder.encode([tile[:high, :wide], tile[high:, wide:]]).mean(0))
-
-            return encode_tiles(area, uris, quarters, asked.work / "zoomed.npy")
+        if row in VIEWS:
+            encoder, views = load_efficientnet(), VIEWS[row]
+            return encode_tiles(area, uris, lambda tile: encoder.encode(views(tile)).mean(0), asked.work / f"{row}.npy")
         if row == "adapted":
             adapted = adapt(asked.rsicd, asked.work / "adapted.pt", asked.epochs, asked.seed)
             return encode_tiles(area, uris, lambda tile: adapted.encode([tile])[0], asked.work / "adapted.npy")
@@ -191,7 +211,7 @@ def main() -> None:
     for row in pooled:
         ways[f"plain and {row}"] = {"image": np.hstack([base, pooled[row]])}
         ways[f"plain and {row}, a kernel each"] = {"image": base, "street": pooled[row]}
-        if row in ("adapted", "neighbours"):
+        if row in ("turned", "masked", "adapted", "neighbours"):
             ways[f"{row} in place of EfficientNet"] = {"image": np.hstack([base[:, :-WIDTH], pooled[row]])}
             ways[f"{row} alone"] = {"image": pooled[row]}
     asks = {name: Features(area, blocks) for name, blocks in ways.items()}

@@ -128,6 +128,14 @@ def test_journey_pick_an_indicator_click_a_region_compare_two(page: Page, report
 
 
 @pytest.mark.browser
+def test_the_section_of_the_only_indicator_is_open_and_drawn(
+    page: Page, tmp_path: Path, area: Path, make_run: Make
+) -> None:
+    page.goto(f"file://{write_report(make_run(tmp_path / 'run', area))}")
+    assert page.locator(".indicator details[open] svg.parity circle").count() > 20
+
+
+@pytest.mark.browser
 def test_journey_by_keyboard_on_a_phone(page: Page, report: Path) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"file://{report}")

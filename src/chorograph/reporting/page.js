@@ -259,7 +259,8 @@
     const draw = (tag, attributes, text) => { const element = document.createElementNS(NS, tag); for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value); if (text) element.textContent = text; svg.append(element); };
     draw("rect", { x: 60, y: 20, width: 380, height: 330, fill: "none", stroke: "var(--line)" });
     draw("line", { x1: x(low), y1: y(low), x2: x(high), y2: y(high), stroke: "var(--ink)", "stroke-dasharray": "5 4" });
-    rows.forEach(row => {
+    const step = Math.ceil(rows.length / 2000); // more dots cover each other, and a browser waits for them
+    rows.filter((_, number) => number % step === 0).forEach(row => {
       const inside = ind.lower[row] <= ind.target[row] && ind.target[row] <= ind.upper[row], hue = inside ? "var(--accent)" : "#d9480f", across = x(scale(ind.target[row]));
       const ends = [ind.lower[row], ind.upper[row]].map(end => ind.log && !(end > 0) ? low : scale(end)).map(end => Math.min(Math.max(end, low), high));
       if (ind.lower[row] !== null) draw("line", { x1: across, x2: across, y1: y(ends[0]), y2: y(ends[1]), stroke: hue, "stroke-opacity": 0.25 });
@@ -272,10 +273,13 @@
       draw("text", { x: 54, y: y(value) + 4, "text-anchor": "end" }, text);
     }
     draw("text", { x: 250, y: 390, "text-anchor": "middle" }, "truth, " + ind.unit);
-    draw("text", { x: 60, y: 13 }, "predicted; orange: truth outside the interval");
+    draw("text", { x: 60, y: 13 }, "predicted; orange: truth outside the interval" + (step > 1 ? "; 1 in " + step + " drawn" : ""));
   }
-  for (const details of document.querySelectorAll(".indicator details")) details.addEventListener("toggle", () => { const svg = details.querySelector("svg.parity"); if (details.open && svg) parity(svg); });
-  addEventListener("beforeprint", () => document.querySelectorAll(".indicator details").forEach(details => { details.open = true; parity(details.querySelector("svg.parity")); }));
+  const folds = [...document.querySelectorAll(".indicator details")];
+  const drawOpened = () => folds.filter(fold => fold.open).forEach(fold => fold.querySelectorAll("svg.parity").forEach(parity));
+  folds.forEach(fold => fold.addEventListener("toggle", drawOpened));
+  addEventListener("beforeprint", () => { folds.forEach(fold => { fold.open = true; }); drawOpened(); });
+  drawOpened(); // a section that is open from the start has told so before anybody listened
 
   paint();
   document.documentElement.dataset.ready = "true";

@@ -149,10 +149,10 @@ def by_distance(run: Run, quantity: Quantity) -> list[dict[str, str]]:
     return [
         {
             "distance": f"{distance(row['from_m'])} to {distance(row['to_m'])}",
-            "regions": str(row["regions"]),
+            "regions": f"{int(row['regions']):,}",
             "coverage": "–" if row["coverage"] != row["coverage"] else f"{plain(100 * row['coverage'], 0)} %",
             "width": "–" if row["mean_width"] != row["mean_width"] else quantity.text(row["mean_width"]),
-            "unlabelled": str(row["unlabelled"]),
+            "unlabelled": f"{int(row['unlabelled']):,}",
         }
         for row in frame.to_dict("records")
     ]
