@@ -52,6 +52,25 @@ def test_each_file_may_call_its_ids_otherwise(build: Build, files: OwnFiles) -> 
     assert any("without their leading zeros" in warning for warning in ledger.warnings)
 
 
+@pytest.mark.parametrize("header", ["geoid,Indicator,Value", "GEOID,variable,value"])
+def test_long_tables_by_their_common_names(build: Build, files: OwnFiles, header: str) -> None:
+    rows = [f"{name},{what},{k}" for k, name in enumerate(IDS) for what in ("income", "jobs")]
+    files.indicators[0].write_text("\n".join([header, *rows]) + "\n")
+    area, _ = build()
+    assert area.indicators.pivot(index="region_id", columns="indicator", values="value")["jobs"].tolist() == [
+        0,
+        1,
+        2,
+        3,
+    ]
+
+
+def test_an_indicator_without_a_value_is_told(build: Build, files: OwnFiles) -> None:
+    files.indicators[0].write_text("\n".join(["geoid,income", *(f"{name}," for name in IDS)]) + "\n")
+    _, ledger = build()
+    assert any("income has no value in any row" in warning for warning in ledger.warnings)
+
+
 def test_census_codes_are_missing_and_named(build: Build, files: OwnFiles) -> None:
     _wide(files.indicators[0], "geoid,income", *(f"{n},{v}" for n, v in zip(IDS, [5, -666666666, 6, 7], strict=True)))
     area, ledger = build()

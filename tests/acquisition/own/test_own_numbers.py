@@ -33,7 +33,7 @@ def _table(folder: Path, *cells: str, other: str = "", **reading: object) -> Own
         (["1'234.5"], [1234.5]),
         (["\u22125.5", "+5.25"], [-5.5, 5.25]),
         (["NA", "n/a", "", "NaN", "7.5"], [np.nan, np.nan, np.nan, np.nan, 7.5]),
-        (["1.234", "2.345"], [1.234, 2.345]),
+        (["1.234", "2.34"], [1.234, 2.34]),
     ],
 )
 def test_numbers_as_people_write_them(tmp_path: Path, cells: list[str], values: list[float]) -> None:
@@ -46,6 +46,10 @@ def test_one_file_has_one_decimal_sign(tmp_path: Path) -> None:
     assert numbers(_table(tmp_path, "1,234", other="0.5"), "x").tolist() == [1234]
     with pytest.raises(InputError, match=r"x holds '1,234', which is either.*--decimal"):
         numbers(_table(tmp_path, "1,234"), "x")
+    with pytest.raises(InputError, match=r"x holds '1.234', which is either thousands or a decimal point.*--decimal"):
+        numbers(_table(tmp_path, "1.234", "987"), "x")  # between semicolons, as where the comma is the decimal sign
+    assert numbers(_table(tmp_path, "1.234", "987", decimal=","), "x").tolist() == [1234, 987]
+    assert numbers(_table(tmp_path, "1.234"), "x", thousands=False).tolist() == [1.234]
     assert numbers(_table(tmp_path, "1,234", decimal=","), "x").tolist() == [1.234]
     assert numbers(_table(tmp_path, "1,234", decimal="."), "x").tolist() == [1234]
 
@@ -61,6 +65,7 @@ def test_one_file_has_one_decimal_sign(tmp_path: Path) -> None:
         ("inf", "x is infinite in line 2"),
         ("1e999", "x is infinite in line 2"),
         ("12 apples", "no number"),
+        ("(40)", r"write it as a plain number, such as 1234.5, or where it means missing say --missing '\(40\)'"),
     ],
 )
 def test_every_odd_cell_is_named(tmp_path: Path, cell: str, message: str) -> None:
@@ -111,7 +116,11 @@ def test_words_are_told_from_numbers(tmp_path: Path) -> None:
         ([-5, 4, -9999, 3], [-9999], []),
         ([1, 2, 3, 3.4028235e38], [3.4028235e38], []),
         ([10, 20, 30, 99999, 99999], [], [99999]),
-        ([10, 20, 30, 99999], [], []),
+        ([10, 20, 30, 99999], [], [99999]),  # once is enough to name what looks like a code
+        ([40000, 48000, 45000, 0, 0], [], [0]),
+        ([40000, 48000, 45000, 65535, 65535], [], [65535]),
+        ([40000, 48000, 45000, 60000, 60000], [], []),
+        ([0, 0, 3, 9, 4], [], []),  # counts begin at 0
         ([10, 20, 30, -1, -1], [], [-1]),
         ([10, 20, -30, -1, -1], [], []),
         ([10, 20, 30, 40], [], []),

@@ -101,6 +101,39 @@ def test_bands_may_be_of_any_order(build: Build, tiles: Callable[..., None]) -> 
     assert area.read_image(area.images["uri"].iloc[0])[-1, -1].tolist() == [250, 150, 100]
 
 
+def test_bands_of_plain_pictures_may_be_of_any_order(build: Build, tiles: Callable[..., None], files: OwnFiles) -> None:
+    tiles((np.stack([RAMP, RAMP * 0, RAMP * 0]) * 200).astype(np.uint8))
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[..., 0] = 200
+    Image.fromarray(pixels).save(files.tiles / "t0.png")
+    (files.tiles / "t0.tif").unlink()
+    area, _ = build(bands="3,2,1")
+    first, second = (area.read_image(uri) for uri in area.images["uri"].iloc[:2])
+    assert first[0, 0].tolist() == [0, 0, 200]
+    assert second[-1, -1].tolist() == [0, 0, 202]
+
+
+def test_colours_of_sixteen_bits_need_a_scale(build: Build, tiles: Callable[..., None]) -> None:
+    tiles((np.stack([RAMP] * 3) * 4000).astype(np.uint16), ".png", driver="PNG")
+    with pytest.raises(InputError, match=r"t0\.png: 3 bands of 16-bit whole numbers.*--scale"):
+        build()
+    area, _ = build(scale="0:4000")
+    assert area.read_image(area.images["uri"].iloc[0])[-1, -1].tolist() == [255, 255, 255]
+
+
+def test_two_bands_are_told(build: Build, tiles: Callable[..., None]) -> None:
+    tiles((np.stack([RAMP, RAMP * 0]) * 200).astype(np.uint8))
+    area, ledger = build()
+    assert any("hold 2 bands of 8-bit whole numbers: the first was taken as grey" in w for w in ledger.warnings)
+    assert area.read_image(area.images["uri"].iloc[0])[-1, -1].tolist() == [200, 200, 200]
+
+
+def test_compressions_that_pillow_has_not(build: Build, tiles: Callable[..., None]) -> None:
+    tiles((np.stack([RAMP] * 3) * 200).astype(np.uint8), compress="lerc")
+    area, _ = build()
+    assert area.read_image(area.images["uri"].iloc[0])[-1, -1].tolist() == [200, 200, 200]
+
+
 def test_a_band_that_is_not_there(build: Build, tiles: Callable[..., None]) -> None:
     tiles(np.stack([RAMP] * 4).astype(np.float32))
     with pytest.raises((InputError, ImageError), match=r"t0\.tif.*band 9 is asked for, and it has 4"):

@@ -8,7 +8,9 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
+import shapely
 from shapely import wkt
 from shapely.geometry import GeometryCollection, LineString, MultiPolygon, Point, Polygon, box
 
@@ -61,6 +63,9 @@ def test_any_file_in_any_reference_system(tmp_path: Path, name: str, crs: int) -
         (_frame(LineString([(0, 0), (1, 1)])), "is a LineString, not a polygon"),
         (_frame(Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])), r"'r0' \(feature 1\) is not valid.*--make-valid"),
         (_frame(None, None), "no feature has a geometry"),
+        (_frame(box(0, 0, 1, 1)).iloc[:0], "holds no feature"),
+        (_frame(box(-87, 41, -86, 42), crs=32616), r"'WGS 84 / UTM zone 16N', yet reaches from \(-87, 41\).*--crs"),
+        (_frame(box(1e3, 1e3, 2e3, 2e3), crs='LOCAL_CS["site",UNIT["metre",1]]'), "nobody knows where.*--crs"),
         (_frame(box(0, 0, 1, 1), box(1, 0, 2, 1)).assign(id=["a", "a"]), "id 'a' appears twice .again at feature 2"),
         (_frame(box(0, 0, 1, 1), box(1, 0, 2, 1)).assign(id=["a", None]), "feature 2 has no id"),
     ],
@@ -164,6 +169,73 @@ def test_a_virtual_data_set_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r.gpkg").write_text("<OGRVRTDataSource><OGRVRTLayer name='x'/></OGRVRTDataSource>")
     with pytest.raises(ChorographError, match="points at other files"):
         _read(tmp_path / "r.gpkg")
+
+
+def test_what_stands_in_collections_is_taken_out(tmp_path: Path) -> None:
+    _frame(GeometryCollection([box(0, 0, 1, 1), Point(0.5, 0.5)])).to_file(tmp_path / "r.geojson")
+    assert _read(tmp_path / "r.geojson").geometry.iloc[0].equals(box(0, 0, 1, 1))
+
+
+def test_two_levels_in_one_file_are_told(tmp_path: Path) -> None:
+    ledger = Ledger()
+    _frame(box(0, 0, 2, 1), box(0, 0, 1, 1), box(1, 0, 2, 1), box(2, 0, 3, 1)).to_file(tmp_path / "r.gpkg")
+    assert len(_read(tmp_path / "r.gpkg", ledger)) == 4
+    assert ledger.counts["regions inside of others"] >= 2
+    assert any("lie inside of others (first 'r1' in 'r0')" in warning for warning in ledger.warnings)
+
+
+def test_degrees_where_no_city_is_are_told(tmp_path: Path) -> None:
+    ledger = Ledger()
+    _frame(box(41.8, -87.7, 41.9, -87.6)).to_file(tmp_path / "r.gpkg")
+    _read(tmp_path / "r.gpkg", ledger)
+    assert "are longitude and latitude swapped?" in ledger.warnings[0]
+
+
+def test_polygons_around_the_globe_cross_the_date_line(tmp_path: Path) -> None:
+    ledger = Ledger()
+    around = Polygon([(179.9, -17), (-179.9, -17), (-179.9, -16), (179.9, -16)])
+    split = MultiPolygon([box(179, -17, 179.5, -16), box(-180, -17, -179.95, -16)])
+    _frame(around, split).to_file(tmp_path / "r.geojson")
+    regions = _read(tmp_path / "r.geojson", ledger)
+    assert regions.geometry.iloc[0].bounds == pytest.approx((179.9, -17, 180.1, -16))
+    assert regions.geometry.iloc[1].equals(split)
+    assert [warning for warning in ledger.warnings if "1 polygons cross the date line" in warning]
+    assert region_at([0.0, -179.92], [-16.5, -16.5], regions)[0].tolist() == [None, "r0"]
+
+
+def test_parts_of_a_shapefile_are_named(tmp_path: Path) -> None:
+    _frame(box(0, 0, 1, 1)).to_file(tmp_path / "r.shp")
+    (tmp_path / "r.dbf").unlink()
+    with pytest.raises(ChorographError, match=r"geometries without attributes, so no ids .*\.dbf"):
+        _read(tmp_path / "r.shp")
+    (tmp_path / "r.shx").unlink()
+    with pytest.raises(ChorographError, match=r"r\.shp stands alone: .*copy all of them"):
+        _read(tmp_path / "r.shp")
+
+
+@pytest.mark.parametrize("form", ["wkt", "ewkt", "hex", "geojson"])
+def test_geometries_in_cells(tmp_path: Path, form: str) -> None:
+    shape = box(500000, 4600000, 501000, 4601000) if form in ("ewkt", "hex") else box(-87, 41, -86.9, 41.1)
+    cell = {
+        "wkt": shape.wkt,
+        "ewkt": f"SRID=32616;{shape.wkt}",
+        "hex": shapely.to_wkb(shapely.set_srid(shape, 32616), hex=True, include_srid=True),
+        "geojson": shapely.to_geojson(shape).replace('"', '""'),
+    }[form]
+    (tmp_path / "r.csv").write_text(f'id,geom\n007,"{cell}"\n')
+    west = -87.0 if form in ("ewkt", "hex") else shape.bounds[0]
+    assert _read(tmp_path / "r.csv").total_bounds[0] == pytest.approx(west, abs=1e-3)
+
+
+def test_plain_parquet_may_hold_geometries(tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    pd.DataFrame({"id": ["007"], "geometry": [box(0, 0, 1, 1).wkb]}).to_parquet(path)
+    with pytest.raises(ChorographError, match=r"does not say its coordinate reference system.*--crs"):
+        _read(path)
+    assert _read(path, crs="EPSG:4326").geometry.iloc[0].equals(box(0, 0, 1, 1))
+    pd.DataFrame({"id": ["007"], "households": [3]}).to_parquet(path)
+    with pytest.raises(ChorographError, match="has no geometry: its columns are id, households"):
+        _read(path)
 
 
 def test_points_find_their_region_around_the_globe() -> None:

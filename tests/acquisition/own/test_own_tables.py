@@ -145,6 +145,27 @@ def test_parquet_as_pandas_writes_it(tmp_path: Path) -> None:
         read_table(tmp_path / "bad.parquet")
 
 
+@pytest.mark.parametrize("first", ["", "Unnamed: 0"])
+def test_numbers_of_rows_are_no_column(tmp_path: Path, first: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"{first},id,x\n0,a,5\n1,b,6\n")  # as pandas writes it
+    table = read_table(path)
+    assert table.columns == ["id", "x"]
+    assert "numbers the rows" in table.notes[0]
+    path.write_text(f"{first or 'n'},id,x\n7,a,5\n8,b,6\n")
+    assert read_table(path).columns == [first or "n", "id", "x"]
+    pd.DataFrame({"id": ["a", "b"], "x": [5, 6]}).to_excel(tmp_path / "t.xlsx")
+    assert read_table(tmp_path / "t.xlsx").columns == ["id", "x"]
+
+
+def test_signs_without_width_are_nothing(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\u200bid,x\ufeff\nr0\u200b,\u200b\n")
+    table = read_table(tmp_path / "t.csv")
+    assert table.columns == ["id", "x"]
+    assert table.text("id").tolist() == ["r0"]
+    assert table.text("x").tolist() == [None]
+
+
 def test_a_table_of_too_many_columns_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "wide.csv"
     path.write_text(",".join(f"c{number}" for number in range(10_000)) + "\n" + "1," * 9_999 + "1\n")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import geopandas as gpd
 import pytest
 from own_made import IDS, LAT, LON, picture, write_tiles
+from shapely.geometry import box
 
 from chorograph.acquisition.own.build import build_area
 from chorograph.acquisition.own.own_settings import OwnFiles
@@ -64,6 +67,76 @@ def test_tiles_that_mostly_miss_are_told_loudly(build: Build, files: OwnFiles) -
     assert ledger.counts["images in no region"] == 3
     assert any("3 of 4 tiles lie in no region; longitude and latitude seem to be swapped" in w for w in ledger.warnings)
     assert area.images["region_id"].notna().tolist() == [True, False, False, False]
+
+
+def test_tiles_without_a_named_region_are_placed(build: Build, files: OwnFiles) -> None:
+    rows = [f"{row},{name}" for row, name in zip(_rows(LON, [LAT] * 4), [IDS[0], "", "", ""], strict=True)]
+    _table(files.tiles_table, "tile,lon,lat,geoid", rows)
+    area, _ = build()
+    assert area.images["region_id"].tolist() == IDS
+
+
+def test_no_tile_names_a_region(build: Build, files: OwnFiles) -> None:
+    _table(files.tiles_table, "tile,geoid", [f"t{k}," for k in range(4)])
+    with pytest.raises(InputError, match=r"tiles\.csv: 4 of 4 tiles name no region"):
+        build()
+
+
+@pytest.mark.parametrize("others", [[LAT] * 4, [LAT + 9] * 4])
+def test_tiles_outside_of_the_region_named_for_them(build: Build, files: OwnFiles, others: list[float]) -> None:
+    rows = [f"{row},{name}" for row, name in zip(_rows(LON, others), [*IDS[1:], IDS[0]], strict=True)]
+    _table(files.tiles_table, "tile,lon,lat,geoid", rows)
+    area, ledger = build()
+    assert area.images["region_id"].tolist() == [*IDS[1:], IDS[0]]
+    assert ledger.counts["images outside of the region named for them"] == 4
+    assert any("4 of 4 tiles lie outside of the region named for them" in warning for warning in ledger.warnings)
+
+
+def test_numbers_that_contradict_degrees_are_no_tile(build: Build, files: OwnFiles) -> None:
+    rows = [f"{row},{k},7,3" for k, row in enumerate(_rows(LON, [LAT] * 4))]
+    _table(files.tiles_table, "tile,lon,lat,col,row,level", rows)
+    area, ledger = build()
+    assert area.images["region_id"].tolist() == IDS
+    assert area.images["zoom"].isna().all()
+    assert any("do not name the tiles at longitude and latitude" in warning for warning in ledger.warnings)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "zoom", "hint"),
+    [
+        (1, 0, 12, "x and y seem to have changed places"),
+        (0, 1, 13, "zoom seems to be 12, not 13"),
+    ],
+)
+def test_numbers_that_miss_get_a_hint(build: Build, files: OwnFiles, x: int, y: int, zoom: int, hint: str) -> None:
+    numbers = [tile_of(lon, LAT, 12) for lon in LON]
+    rows = [f"t{k},{zoom},{one[x]},{one[y]}" for k, one in enumerate(numbers)]
+    _table(files.tiles_table, "tile,zoom,x,y", rows)
+    with pytest.raises(InputError, match=f"4 of 4 tiles lie in no region; {hint}"):
+        build()
+
+
+def test_tables_of_features_place_tiles(build: Build, files: OwnFiles, tmp_path: Path) -> None:
+    places = [box(lon - 0.1, LAT - 0.1, lon + 0.1, LAT + 0.1) for lon in LON]
+    gpd.GeoDataFrame({"tile": [f"t{k}" for k in range(4)]}, geometry=places, crs=4326).to_file(tmp_path / "t.geojson")
+    area, _ = build(tiles_table=tmp_path / "t.geojson")
+    assert area.images["region_id"].tolist() == IDS
+    assert area.images["lon"].tolist() == pytest.approx(LON)
+
+
+def test_pictures_called_by_their_regions(build: Build, files: OwnFiles) -> None:
+    for k, name in enumerate(IDS):
+        (files.tiles / f"t{k}.jpg").rename(files.tiles / f"{name}.jpg")
+    area, ledger = build(tiles_table=None)
+    assert area.images["region_id"].tolist() == IDS
+    assert any("called by a region's id" in warning for warning in ledger.warnings)
+
+
+def test_names_in_another_form_or_case_are_found(build: Build, files: OwnFiles) -> None:
+    (files.tiles / "t0.jpg").rename(files.tiles / f"{unicodedata.normalize('NFD', 'Ké')}.jpg")
+    _table(files.tiles_table, "tile,lon,lat", ["Ké,10.5,40.5", "t1.JPG,11.5,40.5", "T2,12.5,40.5", "t3.png,13.5,40.5"])
+    area, _ = build()
+    assert area.images["uri"].notna().all()
 
 
 def test_a_few_that_miss_are_counted(build: Build, files: OwnFiles) -> None:

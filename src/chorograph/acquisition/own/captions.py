@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chorograph.acquisition.own.imagery.pictures import find_pictures, stem_of
+from chorograph.acquisition.own.imagery.pictures import find_pictures, folded, stem_of
 from chorograph.acquisition.own.own_settings import Reading
 from chorograph.acquisition.own.reading.tables import read_table
 from chorograph.ground.decoding import decoded
@@ -60,13 +60,16 @@ def match_images(said: Iterable[Said], known: Iterable[str]) -> tuple[list[tuple
     """
     exact = {name: name for name in known}
     short: dict[str, str | None] = {}
+    alike: dict[str, str | None] = {}
     for name in exact:
+        alike[folded(name)] = None if folded(name) in alike else name
         stem = Path(stem_of(name)).name
         short[stem] = None if stem in short else name
     found, lost = [], []
     for one in said:
         plain = one.image.replace("\\", "/").removeprefix("./")
         image = exact.get(plain) or exact.get(stem_of(plain)) or short.get(Path(stem_of(plain)).name)
+        image = image or alike.get(folded(plain))
         if image is None:
             lost.append(one)
         else:

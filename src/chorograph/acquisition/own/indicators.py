@@ -58,8 +58,8 @@ def read_indicators(
     else:
         column = column or table.need([id_column])
         ids = match_regions(table, column, regions["region_id"], notes)
-        long = {"indicator", "value"} <= set(table.columns)
-        frame = _long(table, ids, notes) if long else _wide(table, ids, column, asked, notes)
+        long = _long_columns(table)
+        frame = _long(table, ids, *long, notes) if long else _wide(table, ids, column, asked, notes)
     _check_repeated(table, frame)
     frame["unit"] = _units(table, frame, units, notes)
     ledger.warnings.extend(note for note in notes if note not in ledger.warnings)
@@ -93,8 +93,16 @@ def pairs(words: Iterable[str], option: str, right: str) -> Iterable[tuple[str, 
         yield column, value
 
 
-def _long(table: OwnTable, ids: pd.Series[Any], notes: list[str]) -> pd.DataFrame:
-    names, values = table.filled("indicator"), numbers(table, "value", notes)
+def _long_columns(table: OwnTable) -> tuple[str, str] | None:
+    """Return the columns of names and of values of a long table: indicator and value, or variable and value."""
+    names, values = table.find(("indicator",)), table.find(("value",))
+    if names is None and (melted := table.find(("variable",))) is not None and is_textual(table, melted):
+        names = melted
+    return (names, values) if names is not None and values is not None else None
+
+
+def _long(table: OwnTable, ids: pd.Series[Any], name_column: str, value_column: str, notes: list[str]) -> pd.DataFrame:
+    names, values = table.filled(name_column), numbers(table, value_column, notes)
     parts = [_measured(table, name, group, notes) for name, group in values.groupby(names, sort=False)]
     return _rows(
         table,
@@ -208,7 +216,7 @@ def _check_repeated(table: OwnTable, frame: pd.DataFrame) -> None:
     lines = " and ".join(str(table.lines[row]) for row in frame.loc[same, "row"].iloc[:2])
     raise InputError(
         f"{table.path}: {again['indicator']} of region {again['region_id']!r} appears twice ({table.unit}s {lines}); "
-        "a region has one value of an indicator a year"
+        "a region has one value of an indicator a year (a long table calls its columns indicator, value and year)"
     )
 
 
@@ -217,6 +225,8 @@ def _measured(table: OwnTable, name: str, values: pd.Series[Any], notes: list[st
 
     `values` are indexed by the table's rows.
     """
+    if values.isna().all():
+        notes.append(f"{table.path.name}: {name} has no value in any row")
     sure, odd = codes_for_missing(values.to_numpy(float))
     for code in [*sure, *odd]:
         lines = [str(table.lines[row]) for row in values.index[values == code]]

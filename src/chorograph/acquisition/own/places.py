@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import shapely
 
 from chorograph.acquisition.own.reading.numbers import numbers
 from chorograph.acquisition.own.reading.tables import OwnTable
@@ -20,19 +21,23 @@ LAT = ("lat", "latitude", "lat_wgs84", "y_lat", "centroid_lat", "center_lat")
 
 
 def degrees_of(table: OwnTable, notes: list[str] | None = None) -> tuple[pd.Series[Any], pd.Series[Any]] | None:
-    """Return a table's columns of longitude and latitude; None where it has neither.
+    """Return longitude and latitude of a table's rows: of columns, else the middles of its geometries, else None.
 
-    `InputError` where there is only one of them, or where a cell is no degree.
+    `InputError` where there is only one of the columns, or where a cell is no degree.
     """
     lon, lat = table.find(LON), table.find(LAT)
     if lon is None and lat is None:
-        return None
+        if table.geometry is None:
+            return None
+        middles = shapely.centroid(table.geometry.to_numpy())
+        x, y = (pd.Series(axis, index=table.frame.index) for axis in (shapely.get_x(middles), shapely.get_y(middles)))
+        return x, y
     if lon is None or lat is None:
         missing, held = (LON, lat) if lon is None else (LAT, lon)
         near = table.near(missing[1]) or table.near(missing[0])
         hint = f"; did you mean {near!r}?" if near not in (None, held) else ""
         raise InputError(f"{table.path} has {held} but no {missing[0]}{hint}")
-    x, y = numbers(table, lon, notes), numbers(table, lat, notes)
+    x, y = (numbers(table, column, notes, thousands=False) for column in (lon, lat))
     for column, values, most in ((lon, x, 360.0), (lat, y, 90.0)):
         if (beyond := values.abs() > most).any():
             other = " (are longitude and latitude swapped?)" if values.abs().max() <= 180 else ""

@@ -18,6 +18,8 @@ from chorograph.area.middle import wrapped
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.stage import Ledger
 
+#: Degrees of latitude south and north of which there is no city.
+_NO_CITY = (-60.0, 80.0)
 _AREAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
 
@@ -29,6 +31,10 @@ def read_regions(path: Path, asked: RegionSettings, reading: Reading, ledger: Le
     """
     frame = _features(path, asked, reading, ledger)
     attributes = [str(column) for column in frame.columns if column != frame.geometry.name]
+    if not len(frame):
+        raise InputError(f"{path} holds no feature")
+    if not attributes:
+        raise InputError(f"{path} holds geometries without attributes, so no ids (a shapefile has them in its .dbf)")
     id_column = _find(path, asked.region_id, attributes)
     ids = as_ids(frame[id_column])
     for row, name in enumerate(ids, start=1):
@@ -40,7 +46,14 @@ def read_regions(path: Path, asked: RegionSettings, reading: Reading, ledger: Le
             f"{path}: {id_column} {ids[row]!r} appears twice (again at feature {row + 1}, {int(twice.sum())} in all); "
             "an id names one region: dissolve its parts, or choose another column with --region-id"
         )
-    geometry = _polygons(path, np.asarray(frame.geometry, dtype=object), ids, asked.make_valid, ledger)
+    geometry = _polygons(path, np.array(frame.geometry, dtype=object), ids, asked.make_valid, ledger)
+    _tell_nested(path, geometry, ids, ledger)
+    _, south, _, north = shapely.total_bounds(geometry)
+    if north < _NO_CITY[0] or south > _NO_CITY[1]:
+        ledger.warnings.append(
+            f"{path.name}: all regions lie between {south:.2f} and {north:.2f} degrees of latitude, where no city is: "
+            "are longitude and latitude swapped?"
+        )
     columns: dict[str, Any] = {"region_id": ids, "geometry": geometry}
     for target, column in (("name", asked.name_column), ("group", asked.group_column)):
         if column is not None:
@@ -112,7 +125,6 @@ def _polygons(path: Path, geometry: Any, ids: list[str | None], make_valid: bool
             "--make-valid"
         )
     if invalid.any():
-        geometry = geometry.copy()
         geometry[invalid] = shapely.make_valid(geometry[invalid])
         ledger.count("polygons repaired", int(invalid.sum()))
     collections = held & (shapely.get_type_id(geometry) == shapely.GeometryType.GEOMETRYCOLLECTION)
@@ -126,6 +138,20 @@ def _polygons(path: Path, geometry: Any, ids: list[str | None], make_valid: bool
             f"({int(wrong.sum())} of {len(ids)}); choose the layer of polygons with --layer, or leave the others away"
         )
     return geometry
+
+
+def _tell_nested(path: Path, geometry: Any, ids: list[str | None], ledger: Ledger) -> None:
+    """Tell of regions whose middle lies in another one: of two levels in one file, or a polygon that is there twice."""
+    inner, outer = shapely.STRtree(geometry).query(shapely.point_on_surface(geometry), predicate="within")
+    if not (nested := inner != outer).any():
+        return
+    first, other = ids[int(inner[nested][0])], ids[int(outer[nested][0])]
+    number = len(np.unique(inner[nested]))
+    ledger.count("regions inside of others", number)
+    ledger.warnings.append(
+        f"{path.name}: {number} regions lie inside of others (first {first!r} in {other!r}); what lies there is taken "
+        "for the one that comes first in the file: leave one level away"
+    )
 
 
 def _areal_part(geometry: Any) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from chorograph.acquisition.own.imagery.pixels import Scaling, depth_of, scaled
+from chorograph.acquisition.own.imagery.pixels import Depth, Scaling, depth_of, scaled
 from chorograph.area.images import MAX_PIXELS, read_rgb
 from chorograph.ground.errors import ImageError, InputError
 from chorograph.ground.image_formats import SUFFIXES, format_of
@@ -87,6 +89,11 @@ def stem_of(name: str) -> str:
     return path.with_suffix("").as_posix() if path.suffix.lower() in _suffixes() else name
 
 
+def folded(name: str) -> str:
+    """Return a file's path without its suffix, in one Unicode form and case: what looks the same is the same."""
+    return unicodedata.normalize("NFC", stem_of(name)).casefold()
+
+
 def take(
     images: Images,
     image_id: str,
@@ -115,7 +122,7 @@ def take(
 def _opened(path: Path, scaling: Scaling) -> tuple[bytes, str, NDArray[np.uint8]]:
     """Return the bytes to keep, their suffix, and the pixels; what others could not read back becomes PNG."""
     depth = depth_of(path)
-    if depth is not None and depth.needs_choice:
+    if depth is not None and (depth.needs_choice or scaling.bands is not None):
         pixels = scaled(path, depth, scaling)
         return _png(pixels), ".png", pixels
     try:
@@ -126,7 +133,16 @@ def _opened(path: Path, scaling: Scaling) -> tuple[bytes, str, NDArray[np.uint8]
     if known is None and data:
         pixels = _by_pillow(path)
         return _png(pixels), ".png", pixels
-    pixels = read_rgb(data)
+    try:
+        pixels = read_rgb(data)
+    except ImageError:
+        if depth is None:
+            raise
+        pixels = _by_gdal(path, depth)  # a TIFF whose compression Pillow has not
+        return _png(pixels), ".png", pixels
+    if scaling.bands not in (None, (1, 2, 3)):
+        pixels = _banded(pixels, scaling.bands, path)
+        return _png(pixels), ".png", pixels
     suffix = path.suffix.lower()
     return data, suffix if suffix in SUFFIXES or known is None else f".{known.extensions[0]}", pixels
 
@@ -142,6 +158,18 @@ def _by_pillow(path: Path) -> NDArray[np.uint8]:
         raise
     except Exception as error:  # each decoder fails in its own way on what is no picture
         raise ImageError("not an image", path) from error
+
+
+def _by_gdal(path: Path, depth: Depth) -> NDArray[np.uint8]:
+    return scaled(path, depth, Scaling(0.0, 255.0, (1, 2, 3) if depth.bands >= 3 else (1,)))
+
+
+def _banded(pixels: NDArray[np.uint8], bands: Sequence[int], path: Path) -> NDArray[np.uint8]:
+    """Return the bands asked for of a picture of red, green and blue."""
+    if max(bands) > 3:
+        raise ImageError(f"band {max(bands)} is asked for, and it has 3", path)
+    chosen = pixels[..., [band - 1 for band in bands]]
+    return np.ascontiguousarray(np.broadcast_to(chosen, pixels.shape))
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

@@ -59,9 +59,11 @@ def depth_of(path: Path) -> Depth | None:
     """Return what a picture's pixels are, without decoding them; None where that cannot be told."""
     try:
         with path.open("rb") as file:
-            begin = file.read(4)
-        if begin in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            begin = file.read(256)
+        if begin[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             return _depth_of_tiff(path)
+        if (depth := _depth_of_colours(begin)) is not None and depth.deep:
+            return depth  # Pillow would show the upper eight bits of each
         with Image.open(path) as image:
             if image.mode in _DEEP_MODES:
                 return Depth(1, 32, _DEEP_MODES[image.mode])
@@ -69,6 +71,16 @@ def depth_of(path: Path) -> Depth | None:
                 return Depth(1, 16, "whole numbers")
     except (OSError, ValueError, SyntaxError, TypeError, KeyError, Image.DecompressionBombError):
         pass  # whoever opens it finds the reason
+    return None
+
+
+def _depth_of_colours(begin: bytes) -> Depth | None:
+    """Return what the header of a PNG or JPEG 2000 with several bands says; None for any other picture."""
+    if begin.startswith(b"\x89PNG") and len(begin) > 25 and begin[25] in (2, 4, 6):
+        return Depth({2: 3, 4: 2, 6: 4}[begin[25]], begin[24], "whole numbers", begin[25] != 2)
+    if begin[4:8] == b"jP  " and 0 < (at := begin.find(b"ihdr")) < 240:
+        bands, bits = int.from_bytes(begin[at + 12 : at + 14], "big"), (begin[at + 14] & 127) + 1
+        return Depth(bands, bits, "whole numbers", bands in (2, 4)) if bands > 1 else None
     return None
 
 
@@ -104,14 +116,12 @@ def choose_scaling(paths: Sequence[Path], scale: str | None, bands: str | None, 
     pair, chosen = parse_scale(scale), parse_bands(bands)
     held = [(path, depth) for path in paths if (depth := depth_of(path)) is not None and depth.needs_choice]
     if not held:
-        return Scaling(bands=chosen)
+        return Scaling(0.0, 255.0, chosen)
     path, depth = held[0]
     shown = chosen or ((1, 2, 3) if depth.bands >= 3 else (1,))
-    if chosen is None and depth.bands > 3:
-        notes.append(
-            f"{path.name} and the like hold {depth}: the first three were taken as red, green and blue; say others "
-            "with --bands"
-        )
+    if chosen is None and depth.bands - depth.opacity not in (1, 3):
+        first = "first three were taken as red, green and blue" if depth.bands > 3 else "first was taken as grey"
+        notes.append(f"{path.name} and the like hold {depth}: the {first}; say others with --bands")
     if pair is not None or not any(depth.deep for _, depth in held):
         low, high = pair or (0.0, 255.0)
         return Scaling(low, high, shown)

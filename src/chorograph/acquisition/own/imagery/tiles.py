@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import shapely
 
 from chorograph.acquisition.coordinates.baidu import TILE_PX, metres_to_wgs84
 from chorograph.acquisition.own.imagery.georeference import places_of_pictures
-from chorograph.acquisition.own.imagery.pictures import by_stem, find_pictures, stem_of
+from chorograph.acquisition.own.imagery.pictures import by_stem, find_pictures, folded, stem_of
 from chorograph.acquisition.own.own_settings import MOST_ZOOM, ImagerySettings, Reading
 from chorograph.acquisition.own.places import degrees_of
 from chorograph.acquisition.own.reading.ids import match_regions
 from chorograph.acquisition.own.reading.numbers import numbers, whole_numbers
 from chorograph.acquisition.own.reading.tables import OwnTable, read_table
 from chorograph.acquisition.own.regions import region_at
+from chorograph.area.middle import wrapped
 from chorograph.area.tiles import tile_centre
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Ledger
@@ -39,6 +41,8 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
 }
 #: Names that say a tile: z_x_y or z/x/y at the end of a path, each number whole.
 _TILE_NAME = re.compile(r"(?:^|.*[^0-9A-Za-z])(?P<zoom>\d{1,2})[_/-](?P<x>\d+)[_/-](?P<y>\d+)$")
+#: Names that say x_y or x/y, of a zoom that is said.
+_TILE_NAME_ALONE = re.compile(r"(?:^|.*[^0-9A-Za-z])(?P<x>\d+)[_/-](?P<y>\d+)$")
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def list_tiles(
     frame = _placed(frame, asked)
     if "lon" not in frame and table is None:
         frame = places_of_pictures(frame, asked.imagery_crs, notes)
-    if regions is not None and "region_id" not in frame:
+    if regions is not None:
         label = str(asked.tiles_table or folder)
         frame["region_id"] = _regions_of(frame, regions, label, asked, ledger, notes)
     ledger.warnings.extend(note for note in notes if note not in ledger.warnings)
@@ -94,7 +98,9 @@ def _by_names(folder: Path, pictures: dict[str, Path], asked: ImagerySettings) -
     stems = by_stem(pictures)
     frame = pd.DataFrame({"tile": list(stems), "path": list(stems.values()), "row": range(len(stems))}, dtype=object)
     named = frame["tile"].str.extract(_TILE_NAME)
-    if frame.empty or named.isna().any().any():
+    if asked.zoom is not None and named.isna().any(axis=None):
+        named = frame["tile"].str.extract(_TILE_NAME_ALONE).assign(zoom=asked.zoom)
+    if frame.empty or named.isna().any(axis=None):
         return frame
     zoom, x, y = (pd.to_numeric(named[column]) for column in ("zoom", "x", "y"))
     if (zoom > MOST_ZOOM).any() or (np.maximum(x, y) >= 2.0**zoom).any():
@@ -136,7 +142,14 @@ def _by_table(
         notes.append(f"{table.path.name}: x and y were taken as longitude and latitude")
         frame = frame.rename(columns={"x": "lon", "y": "lat"})
     if {"zoom", "x", "y"} <= set(frame.columns):
-        _check_tile_numbers(table, frame)
+        if "lon" in frame and asked.rows_from != "baidu" and not _say_the_same(frame, asked):
+            notes.append(
+                f"{table.path.name}: zoom, x and y do not name the tiles at longitude and latitude, and were left out "
+                "(for rows counted from the south, give --rows-from south)"
+            )
+            frame = frame.drop(columns=["zoom", "x", "y"])
+        else:
+            _check_tile_numbers(table, frame)
     frame = frame.drop(columns=[c for c in ("x", "y", "zoom") if c in frame and not {"zoom", "x", "y"} <= set(frame)])
     for target, names in _COLUMNS.items():
         if (source := table.find(names)) is not None:
@@ -148,7 +161,9 @@ def _files(folder: Path, tiles: pd.Series[Any], pictures: dict[str, Path]) -> li
     """Return the file of each tile named in a table; one that is not in the folder keeps the path it would have."""
     stems: dict[str, list[Path]] = {}
     names: dict[str, list[Path]] = {}
+    alike: dict[str, list[Path]] = {}
     for name, path in pictures.items():
+        alike.setdefault(folded(name), []).append(path)
         stems.setdefault(stem_of(name), []).append(path)
         names.setdefault(Path(name).name, []).append(path)
         stems.setdefault(Path(stem_of(name)).name, []).append(path)
@@ -157,7 +172,7 @@ def _files(folder: Path, tiles: pd.Series[Any], pictures: dict[str, Path]) -> li
         plain = tile.replace("\\", "/").removeprefix("./")
         found = (
             [pictures[plain]] if plain in pictures else stems.get(plain) or names.get(plain) or _below(plain, pictures)
-        )
+        ) or alike.get(folded(plain), [])
         several = sorted(set(found))
         if len(several) > 1:
             raise InputError(
@@ -186,6 +201,19 @@ def _below(plain: str, pictures: dict[str, Path]) -> list[Path]:
 def _are_degrees(frame: pd.DataFrame) -> bool:
     x, y = frame["x"], frame["y"]
     return bool((x.abs() <= 180).all() and (y.abs() <= 90).all() and ((x % 1 != 0) | (y % 1 != 0)).any())
+
+
+def _say_the_same(frame: pd.DataFrame, asked: ImagerySettings) -> bool:
+    """Whether most tiles' numbers name the tile, or one beside it, that holds their longitude and latitude."""
+    zoom, x, y = (frame[column].to_numpy(float) for column in ("zoom", "x", "y"))
+    with np.errstate(all="ignore"):
+        side = 2.0**zoom
+        row = side - 1 - y if asked.rows_from == "south" else y
+        lon, lat = tile_centre(x, row, zoom)
+        reach = 1.5 * 360.0 / side
+        # A tile is as many degrees high as wide at the equator, and lower elsewhere.
+        near = (np.abs(wrapped(lon - frame["lon"].to_numpy(float))) <= reach) & (np.abs(lat - frame["lat"]) <= reach)
+    return bool(2 * near.sum() > len(frame))
 
 
 def _check_tile_numbers(table: OwnTable, frame: pd.DataFrame) -> None:
@@ -230,26 +258,67 @@ def _placed(frame: pd.DataFrame, asked: ImagerySettings) -> pd.DataFrame:
 def _regions_of(
     frame: pd.DataFrame, regions: gpd.GeoDataFrame, label: str, asked: ImagerySettings, ledger: Ledger, notes: list[str]
 ) -> pd.Series[Any]:
-    """Return the region that holds each tile's middle; tiles in none are counted, told, and never all."""
+    """Return the region of each tile: the one named for it, else the one that holds its middle.
+
+    Tiles in none are counted, told, and never all; those that lie outside of the region named for them too.
+    """
+    told = frame["region_id"] if "region_id" in frame else _named_by_region(frame, regions, notes)
     if "lon" not in frame:
-        raise InputError(
-            f"{label} says neither region nor place of its tiles; add a region id, or lon and lat, or zoom, x and y, "
-            "or name tiles z_x_y"
-        )
+        if told is None:
+            raise InputError(f"{label} says neither region nor place of its tiles; {_ways_to_say(frame)}")
+        return _tell_outside(told, len(frame), f"{label}: {{}} of {len(frame)} tiles name no region", ledger, notes)
     lon, lat = frame["lon"].to_numpy(float), frame["lat"].to_numpy(float)
-    found, several = region_at(lon, lat, regions)
+    held, several = region_at(lon, lat, regions)
+    held = held.set_axis(frame.index)
     if several:
         ledger.count("images on a border", several)
-    outside = int(found.isna().sum())
-    if not outside:
-        return found.set_axis(frame.index)
-    ledger.count("images in no region", outside)
-    said = f"{label}: {outside} of {len(frame)} tiles lie in no region"
-    hint = _hint(frame, lon, lat, regions, asked)
-    if outside == len(frame):
-        raise InputError(f"{said}; {hint or _extents(lon, lat, regions)}")
-    notes.append(f"{said}" + (f"; {hint or _extents(lon, lat, regions)}" if 2 * outside > len(frame) else ""))
-    return found.set_axis(frame.index)
+    found = held if told is None else told.where(told.notna(), held)
+    elsewhere = 0 if told is None else _outside_of(found[found != held], frame, regions)
+    astray = elsewhere + int(found.isna().sum())
+    way = ""
+    if 2 * astray > len(frame):
+        way = f"; {_hint(frame, lon, lat, regions, asked) or _extents(lon, lat, regions)}"
+    if elsewhere:
+        ledger.count("images outside of the region named for them", elsewhere)
+        if way:
+            notes.append(f"{label}: {elsewhere} of {len(frame)} tiles lie outside of the region named for them{way}")
+    said = f"{label}: {{}} of {len(frame)} tiles lie in no region{way}"
+    return _tell_outside(found, len(frame), said, ledger, notes)
+
+
+def _outside_of(named: pd.Series[Any], frame: pd.DataFrame, regions: gpd.GeoDataFrame) -> int:
+    """Return how many tiles lie outside of the regions named for them (of overlapping ones they may be in several)."""
+    named = named[named.notna()]
+    polygons = regions.set_index("region_id").geometry.reindex(named).to_numpy()
+    lon, lat = (frame.loc[named.index, axis].to_numpy(float) for axis in ("lon", "lat"))
+    known = ~shapely.is_missing(polygons) & np.isfinite(lon) & np.isfinite(lat)
+    return int((~shapely.intersects_xy(polygons[known], lon[known], lat[known])).sum())
+
+
+def _tell_outside(found: pd.Series[Any], number: int, said: str, ledger: Ledger, notes: list[str]) -> pd.Series[Any]:
+    """Count and tell tiles without a region; `InputError` where it is all of them."""
+    if outside := int(found.isna().sum()):
+        ledger.count("images in no region", outside)
+        if outside == number:
+            raise InputError(said.format(outside))
+        notes.append(said.format(outside))
+    return found.where(found.notna(), None)
+
+
+def _named_by_region(frame: pd.DataFrame, regions: gpd.GeoDataFrame, notes: list[str]) -> pd.Series[Any] | None:
+    """Return the pictures' names as their regions, where each is called by one and says no other place."""
+    if "lon" in frame or not frame["tile"].isin(regions["region_id"]).all():
+        return None
+    notes.append("each picture is called by a region's id, and was taken for that region's")
+    return frame["tile"]
+
+
+def _ways_to_say(frame: pd.DataFrame) -> str:
+    ways = "add a region id, or lon and lat, or zoom, x and y, or name tiles z_x_y"
+    others = frame["tile"][~frame["tile"].str.fullmatch(_TILE_NAME)]
+    if 0 < len(others) < len(frame):
+        return f"{ways}: {len(frame) - len(others)} are named so, {others.iloc[0]!r} is not ({len(others)} in all)"
+    return ways
 
 
 def _hint(frame: pd.DataFrame, lon: Any, lat: Any, regions: gpd.GeoDataFrame, asked: ImagerySettings) -> str | None:
@@ -260,6 +329,12 @@ def _hint(frame: pd.DataFrame, lon: Any, lat: Any, regions: gpd.GeoDataFrame, as
         other = "south" if asked.rows_from == "north" else "north"
         turned = tile_centre(frame["x"].to_numpy(float), 2.0**zoom - 1 - y, zoom)
         tries[f"rows seem to be counted from the {other}: give --rows-from {other}"] = turned
+        x = frame["x"].to_numpy(float)
+        tries["x and y seem to have changed places: z/y/x is read from a table with columns zoom, x, y"] = tile_centre(
+            y, x, zoom
+        )
+        for step in (-1, 1, -2, 2, -3, 3):
+            tries[f"zoom seems to be {zoom[0] + step:.0f}, not {zoom[0]:.0f}"] = tile_centre(x, y, zoom + step)
     tries["the sign of longitude seems to be lost"] = (-lon, lat)
     tries["the sign of latitude seems to be lost"] = (lon, -lat)
     for mistake, (x, y) in tries.items():

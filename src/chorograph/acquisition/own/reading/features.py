@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 import warnings
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -16,11 +18,14 @@ import shapely
 from chorograph.acquisition.coordinates.baidu import TO_WGS84, china_system
 from chorograph.area.local_files import offline, refuse_pointers
 from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.files import check_row_count
 
 _PARQUET = (".parquet", ".geoparquet", ".pq")
-#: Columns that hold geometries as text (WKT) in tables without any other.
+#: Columns that hold geometries as text (WKT, GeoJSON) or WKB in tables without any other.
 _WKT = ("wkt", "geometry", "the_geom", "geom", "shape")
 _IN_ARCHIVES = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".kml", ".gml")
+_SRID = re.compile(r"\s*SRID=(\d+);", re.IGNORECASE)
+_HEX = re.compile(r"\s*0[01][0-9a-fA-F]{16,}\s*")
 
 
 def read_features(
@@ -41,23 +46,38 @@ def read_features(
     frame = _open(path, layer, encoding, kinds, notes)
     if not isinstance(frame, gpd.GeoDataFrame):
         frame = _of_text(path, pd.DataFrame(frame))
-    return _in_degrees(path, frame, crs)
+    return _in_degrees(path, frame, crs, notes)
 
 
 def of_table(path: Path, frame: pd.DataFrame, crs: str | None) -> gpd.GeoDataFrame:
-    """Return the table of text of `path` as features, with geometries in a column as WKT; degrees unless `crs` says."""
-    return _in_degrees(path, _of_text(path, frame), crs or "EPSG:4326")
+    """Return the table of text of `path` as features, with geometries in a column; degrees unless it or `crs` says."""
+    features = _of_text(path, frame)
+    return _in_degrees(path, features, crs or (None if features.crs else "EPSG:4326"))
 
 
-def _in_degrees(path: Path, frame: gpd.GeoDataFrame, crs: str | None) -> gpd.GeoDataFrame:
+def _in_degrees(
+    path: Path, frame: gpd.GeoDataFrame, crs: str | None, notes: list[str] | None = None
+) -> gpd.GeoDataFrame:
     """Return flat features in EPSG:4326, an empty geometry as None; `InputError` where that cannot be."""
+    from pyproj.exceptions import ProjError
+
+    asked = crs is not None
     if crs is not None:
         frame = _as_crs(frame, crs)  # China's systems are brought to degrees at once
     if frame.crs is None:
         raise InputError(f"{path} does not say its coordinate reference system; say it, for example --crs EPSG:4326")
     if frame.crs.is_geographic:
         _check_degrees(path, np.asarray(frame.geometry, dtype=object))
-    geometry = np.asarray(shapely.force_2d(frame.geometry.to_crs(4326).to_numpy()), dtype=object)
+    elif not asked:
+        _check_projected(path, frame)
+    try:
+        flat = shapely.force_2d(frame.geometry.to_crs(4326).to_numpy())
+    except ProjError as error:
+        raise InputError(
+            f"{path} is in {frame.crs.name!r}, of which nobody knows where on the globe it lies; say its reference "
+            "system, for example --crs EPSG:32616"
+        ) from error
+    geometry = _not_around_the_globe(path, np.array(flat, dtype=object), notes)
     geometry[shapely.is_empty(geometry)] = None
     if (lost := ~np.isfinite(shapely.bounds(geometry)).all(1) & ~shapely.is_missing(geometry)).any():
         raise InputError(
@@ -72,9 +92,10 @@ def _open(path: Path, layer: str | None, encoding: str | None, kinds: tuple[str,
     if not path.exists():
         raise InputError(f"{path} does not exist")
     refuse_pointers(path)
+    _check_shapefile(path)
     try:
         if path.suffix.lower() in _PARQUET:
-            return gpd.read_parquet(path)
+            return _open_parquet(path)
         source, layer = _source(path, layer)
         layers = [(str(name), kind) for name, kind in pyogrio.list_layers(source)]
         chosen = layer if layer is not None else _only_layer(path, layers, kinds, notes)
@@ -85,12 +106,30 @@ def _open(path: Path, layer: str | None, encoding: str | None, kinds: tuple[str,
             return pyogrio.read_dataframe(source, layer=chosen, encoding=encoding)
     except (InputError, UnknownNameError):
         raise
-    except ValueError as error:
-        if "geo metadata" in str(error):
-            raise InputError(f"{path} has no geometry: it is a plain table") from error
-        raise InputError(f"{path} cannot be read as features: {error}") from error
     except Exception as error:  # pyogrio and pyarrow each raise their own; all mean the same here
-        raise InputError(f"{path} cannot be read as features: {error}") from error
+        said = str(error).partition("; It might help")[0]  # what would help a programmer
+        if path.is_file() and path.open("rb").read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            said = "it is UTF-16; save it as UTF-8"
+        raise InputError(f"{path} cannot be read as features: {said}") from error
+
+
+def _open_parquet(path: Path) -> Any:
+    """Return a GeoParquet file's features, or the plain table that another Parquet file is."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        check_row_count(path, file.metadata.num_rows)
+        if b"geo" not in (file.schema_arrow.metadata or {}):
+            return file.read().to_pandas()
+    return gpd.read_parquet(path)
+
+
+def _check_shapefile(path: Path) -> None:
+    """Raise `InputError` where a shapefile stands without its index, as when its .shp alone was copied."""
+    if path.suffix.lower() == ".shp" and not any(path.with_suffix(s).exists() for s in (".shx", ".SHX", ".Shx")):
+        raise InputError(
+            f"{path} stands alone: a shapefile is {path.stem}.shp, .shx, .dbf and .prj side by side; copy all of them"
+        )
 
 
 def _source(path: Path, layer: str | None) -> tuple[str | Path, str | None]:
@@ -128,12 +167,31 @@ def _of_text(path: Path, frame: pd.DataFrame) -> gpd.GeoDataFrame:
     column = next((name for name in frame.columns if str(name).lower() in _WKT), None)
     if column is None:
         raise InputError(f"{path} has no geometry: its columns are {', '.join(map(str, frame.columns))}")
-    text = frame[column].where(frame[column].notna(), None)
-    geometry = shapely.from_wkt(text.to_numpy(object), on_invalid="ignore")
-    if (wrong := shapely.is_missing(geometry) & text.notna().to_numpy()).any():
+    cells = [None if cell is None or cell != cell or cell == "" else cell for cell in frame[column]]
+    geometry = _parsed(cells)
+    if (wrong := shapely.is_missing(geometry) & np.array([cell is not None for cell in cells])).any():
         row = int(np.flatnonzero(wrong)[0])
-        raise InputError(f"{path}: {column} of feature {row + 1} is no geometry: {str(text.iloc[row])[:60]!r}")
-    return gpd.GeoDataFrame(frame.drop(columns=column), geometry=geometry)
+        raise InputError(f"{path}: {column} of feature {row + 1} is no geometry: {str(cells[row])[:60]!r}")
+    said = set(shapely.get_srid(geometry).tolist()) - {0, -1}
+    crs = f"EPSG:{said.pop()}" if len(said) == 1 else None
+    return gpd.GeoDataFrame(frame.drop(columns=column), geometry=geometry, crs=crs)
+
+
+def _parsed(cells: list[Any]) -> Any:
+    """Return cells as geometries, None for what is none: WKB (bytes, or PostGIS's hexadecimals), GeoJSON, (E)WKT."""
+    first = next((cell for cell in cells if cell is not None), "")
+    if isinstance(first, bytes):
+        return shapely.from_wkb([cell if isinstance(cell, bytes) else None for cell in cells], on_invalid="ignore")
+    text = np.array([cell if cell is None else str(cell) for cell in cells], dtype=object)
+    if _HEX.fullmatch(str(first)):
+        return shapely.from_wkb(text, on_invalid="ignore")
+    if str(first).lstrip().startswith("{"):
+        return shapely.from_geojson(text, on_invalid="ignore")
+    plain = np.array([cell if cell is None else _SRID.sub("", cell, count=1) for cell in text], dtype=object)
+    with np.errstate(all="ignore"):
+        geometry = shapely.from_wkt(plain, on_invalid="ignore")
+    srid = _SRID.match(str(first))
+    return shapely.set_srid(geometry, int(srid[1])) if srid else geometry
 
 
 def _as_crs(frame: gpd.GeoDataFrame, crs: str) -> gpd.GeoDataFrame:
@@ -150,6 +208,44 @@ def _as_crs(frame: gpd.GeoDataFrame, crs: str) -> gpd.GeoDataFrame:
     except CRSError as error:
         raise InputError(f"there is no reference system {crs!r}; say it as EPSG:4326 ({error})") from error
     return named
+
+
+def _not_around_the_globe(path: Path, geometry: Any, notes: list[str] | None) -> Any:
+    """Return polygons that cross the date line on the side they lie: from 179 to 181 degrees, not from 179 to -179.
+
+    A part wider than half the globe is one, where it is narrower once counted from 0 to 360.
+    """
+    bounds = shapely.bounds(geometry)
+    wide = np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180.0)
+    turned = 0
+    for row in wide.tolist():
+        parts = shapely.get_parts(geometry[row])
+        moved = [_counted_on(part) for part in parts]
+        if any(new is not old for new, old in zip(moved, parts, strict=True)):
+            geometry[row] = moved[0] if len(moved) == 1 else shapely.multipolygons(moved)
+            turned += 1
+    if turned and notes is not None:
+        notes.append(f"{path.name}: {turned} polygons cross the date line and were drawn around the globe; mended")
+    return geometry
+
+
+def _counted_on(part: Any) -> Any:
+    west, _, east, _ = shapely.bounds(part)
+    if part.geom_type != "Polygon" or east - west <= 180.0:
+        return part
+    moved = shapely.transform(part, lambda xy: np.stack([xy[:, 0] % 360.0, xy[:, 1]], axis=1))
+    west, _, east, _ = shapely.bounds(moved)
+    return moved if east - west < 180.0 else part
+
+
+def _check_projected(path: Path, frame: gpd.GeoDataFrame) -> None:
+    """Raise `InputError` where coordinates said to be metres or feet are degrees: no city is a few metres wide."""
+    west, south, east, north = shapely.total_bounds(np.asarray(frame.geometry, dtype=object))
+    if max(abs(west), abs(east)) <= 180 and max(abs(south), abs(north)) <= 90:
+        raise InputError(
+            f"{path} says that it is in {frame.crs.name!r}, yet reaches from ({west:g}, {south:g}) to ({east:g}, "
+            f"{north:g}), which seem to be degrees; say --crs EPSG:4326, or its own system again where it is right"
+        )
 
 
 def _check_degrees(path: Path, geometry: Any) -> None:

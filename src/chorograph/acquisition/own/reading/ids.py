@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from chorograph.acquisition.own.reading.tables import OwnTable
+from chorograph.acquisition.own.reading.text import plain
 from chorograph.ground.errors import InputError
 
 _CENSUS_PREFIX = re.compile(r"\d{3}[0-9A-Z]{4}US(?=\w)")
@@ -18,7 +19,7 @@ _POWER = re.compile(r"\d(\.\d+)?[eE]\+\d+")
 
 
 def _normal(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).strip()
+    return plain(unicodedata.normalize("NFKC", name))
 
 
 def _unprefixed(name: str) -> str:
@@ -50,8 +51,8 @@ def as_ids(values: Iterable[Any]) -> list[str | None]:
     numbers = [value for value in column if isinstance(value, float) and not pd.isna(value)]
     whole = all(value.is_integer() for value in numbers)
     return [
-        None if pd.isna(value) or str(value).strip() == "" else str(int(value)) if isinstance(value, float) and whole
-        else str(value).strip()
+        None if pd.isna(value) or plain(str(value)) == "" else str(int(value)) if isinstance(value, float) and whole
+        else plain(str(value))
         for value in column
     ]  # fmt: skip
 

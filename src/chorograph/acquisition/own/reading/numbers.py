@@ -24,8 +24,10 @@ _CODES = frozenset({-999.0, -9999.0, -99999.0, -999999.0, -9999999.0, -32768.0, 
 _SMALL_CODES = frozenset({-1.0, -9.0, -99.0})
 #: No measurement of a region is as large.
 _FILL = 1e30
-#: A repeated value is far off where all others would fit into its distance from them this often.
-_FAR = 10.0
+#: A repeated value is far off where all others would fit into its distance from them this often; one that looks like
+#: a code (0, 9999, 88, the ends of 16 bits) where they fit once.
+_FAR, _CODE_FAR = 10.0, 1.0
+_CODE_LIKE = re.compile(r"0|-?(?:9{2,}|8{2,}|7{2,}|9{2,}\.9+)|65535|-3276[78]|-?2147483647")
 
 _SIGN, _POWER, _GAP = r"[+-]?", r"(?:[eE][+-]?\d+)?", " '\u00a0\u2009\u202f’"
 _NUMBER = {
@@ -40,21 +42,22 @@ _ONLY = {
     )
     for sign, mark, other in ((".", r"\.", ","), (",", ",", r"\."))
 }
-_BOTH = re.compile(rf"{_SIGN}\d{{1,3}},\d{{3}}")
+_BOTH = {",": re.compile(rf"{_SIGN}\d{{1,3}},\d{{3}}"), ".": re.compile(rf"{_SIGN}\d{{1,3}}\.\d{{3}}")}
 _NUMERIC = re.compile(rf"{_SIGN}[\d.,{_GAP}]*\d[\d.,{_GAP}]*{_POWER}")
 
 
-def numbers(table: OwnTable, column: str, notes: list[str] | None = None) -> pd.Series[Any]:
+def numbers(table: OwnTable, column: str, notes: list[str] | None = None, *, thousands: bool = True) -> pd.Series[Any]:
     """Return a column as float64, a missing cell as NaN.
 
     What was taken for granted (a decimal comma, a word for missing) is added to `notes`. Text and infinity are
-    `InputError`s with file, line and column.
+    `InputError`s with file, line and column; so is a column that means one thing with points between thousands
+    (where there may be any) and another with decimals.
     """
     values = table.frame[column]
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         found = values.astype("float64")
     else:
-        found = _from_text(table, column, table.text(column), notes)
+        found = _from_text(table, column, table.text(column), notes, thousands)
     if (infinite := found.abs() == np.inf).any():
         raise InputError(f"{table.path}: {column} is infinite in {table.line(infinite)}; leave the cell empty")
     return found.where(~_asked_missing(table, found))
@@ -89,8 +92,8 @@ def codes_for_missing(values: NDArray[np.float64]) -> tuple[list[float], list[fl
     """Return the values that are no measurements: (surely codes for missing, perhaps some).
 
     Surely: known to be such codes, and outside of what everything else says (below zero where nothing else is, or
-    further off than everything else is wide). Perhaps: repeated and far off, or -1, -9, -99 where nothing else is below
-    zero; they may be measurements.
+    further off than everything else is wide). Perhaps: repeated and far off, what looks like a code and is off, or -1,
+    -9, -99 where nothing else is below zero; they may be measurements.
     """
     found, times = np.unique(values[np.isfinite(values)], return_counts=True)
     known = np.isin(found, list(_CENSUS | _CODES)) | (np.abs(found) > _FILL)
@@ -102,15 +105,18 @@ def codes_for_missing(values: NDArray[np.float64]) -> tuple[list[float], list[fl
     odd = []
     for value, number in zip(others, times[~known], strict=True):
         rest = others[others != value]
-        if number > 1 and len(rest) > 2:
+        like_code = _CODE_LIKE.fullmatch(f"{value:.10g}") is not None
+        if (number > 1 or (like_code and value != 0)) and len(rest) > 2:
             gap = max(float(rest.min()) - value, value - float(rest.max()))
-            far = gap > _FAR * float(rest.max() - rest.min()) > 0
-            if far or (value in _SMALL_CODES and rest.min() >= 0):
+            far = gap > (_CODE_FAR if like_code else _FAR) * float(rest.max() - rest.min()) > 0
+            if far or (number > 1 and value in _SMALL_CODES and rest.min() >= 0):
                 odd.append(float(value))
     return sure, odd
 
 
-def _from_text(table: OwnTable, column: str, text: pd.Series[Any], notes: list[str] | None) -> pd.Series[Any]:
+def _from_text(
+    table: OwnTable, column: str, text: pd.Series[Any], notes: list[str] | None, thousands: bool
+) -> pd.Series[Any]:
     asked = {word.strip().lower() for word in table.reading.missing}
     lower = text.map(lambda cell: None if cell is None else cell.lower())
     words = lower.isin(MISSING_WORDS)
@@ -118,7 +124,7 @@ def _from_text(table: OwnTable, column: str, text: pd.Series[Any], notes: list[s
         said = ", ".join(sorted({repr(cell) for cell in text[words]}))
         notes.append(f"{table.path.name}: {column} says {said} in {int(words.sum())} cells (first {table.line(words)})")
     cells = text.mask(words | lower.isin(asked), None)
-    decimal = _decimal(table, column, cells, notes)
+    decimal = _decimal(table, column, cells, notes, thousands)
     found = _parse(cells, decimal)
     if (wrong := cells.notna() & found.isna()).any():
         raise InputError(
@@ -136,10 +142,12 @@ def _hint(cell: str) -> str:
         return "; leave the currency away and say it with --unit COLUMN=USD"
     if _NUMERIC.fullmatch(plain):
         return "; say its decimal sign with --decimal"
+    if any(sign.isdigit() for sign in plain):
+        return f"; write it as a plain number, such as 1234.5, or where it means missing say --missing {cell!r}"
     return f"; where it means missing, say so with --missing {cell!r}"
 
 
-def _decimal(table: OwnTable, column: str, cells: pd.Series[Any], notes: list[str] | None) -> str:
+def _decimal(table: OwnTable, column: str, cells: pd.Series[Any], notes: list[str] | None, thousands: bool) -> str:
     """Return the decimal sign of a column: as asked, as its cells need it, or as the rest of the file has it."""
     if table.reading.decimal is not None:
         return table.reading.decimal
@@ -147,11 +155,13 @@ def _decimal(table: OwnTable, column: str, cells: pd.Series[Any], notes: list[st
     signs = _signs(written)
     if not signs and written:
         signs = _signs(_numbers_of_other_columns(table, column))
-        either = next((cell for cell in written if _BOTH.fullmatch(cell)), None)
+        either = next((cell for cell in written if _BOTH[","].fullmatch(cell)), None)
+        if either is None and thousands and _may_be_thousands(table, cells, written):
+            either = written[0]
         if either is not None and len(signs) != 1:
             raise InputError(
-                f"{table.path}: {column} holds {either!r}, which is either thousands or a decimal comma; say which "
-                "with --decimal . or --decimal ,"
+                f"{table.path}: {column} holds {either!r}, which is either thousands or a decimal "
+                f"{'comma' if ',' in either else 'point'}; say which with --decimal . or --decimal ,"
             )
     if signs != {","}:
         return "."
@@ -159,6 +169,13 @@ def _decimal(table: OwnTable, column: str, cells: pd.Series[Any], notes: list[st
     if notes is not None and note not in notes:
         notes.append(note)
     return ","
+
+
+def _may_be_thousands(table: OwnTable, cells: pd.Series[Any], written: list[str]) -> bool:
+    """Whether points may part thousands: three digits behind each, among whole numbers or between semicolons."""
+    if not all(_BOTH["."].fullmatch(cell) for cell in written):
+        return False
+    return table.separator == ";" or any(cell is not None and len(cell) > 1 and cell.isdecimal() for cell in cells)
 
 
 def _numbers_of_other_columns(table: OwnTable, column: str) -> Iterator[str]:

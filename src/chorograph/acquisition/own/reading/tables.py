@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chorograph.acquisition.own.own_settings import Reading
-from chorograph.acquisition.own.reading.text import read_records
+from chorograph.acquisition.own.reading.text import UNNAMED, count_rows, plain, read_records
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.files import check_row_count
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 PARQUET = (".parquet", ".geoparquet", ".pq")
 WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 #: Files of features: their attributes are a table, their geometries places.
-FEATURES = (".geojson", ".gpkg", ".shp", ".fgb", ".gml", ".kml", ".kmz", ".zip", ".gdb", ".tab", ".gpx", ".json")
+FEATURES = (
+    ".geojson", ".geojsonl", ".geojsons", ".topojson", ".json", ".gpkg", ".shp", ".fgb", ".gml", ".kml", ".kmz",
+    ".zip", ".gdb", ".tab", ".gpx",
+)  # fmt: skip
 _TEXT = (".csv", ".tsv", ".txt", ".tab", ".gz")
 
 
@@ -33,7 +36,7 @@ class OwnTable:
 
     `frame`: columns of text (None where empty), or of numbers where the file types them. `lines`: (n,) the line,
     sheet row or number of each row, called `unit`. `geometry`: its places in EPSG:4326, where the file has them.
-    `notes`: what was taken for granted, for the user to know.
+    `notes`: what was taken for granted, for the user to know. `separator`: what parts the cells of a table of text.
     """
 
     path: Path
@@ -43,6 +46,7 @@ class OwnTable:
     geometry: gpd.GeoSeries | None = None
     reading: Reading = field(default_factory=Reading)
     notes: tuple[str, ...] = ()
+    separator: str = ""
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -110,13 +114,21 @@ def read_table(path: Path, reading: Reading | None = None, *, layer: str | None 
         table = _read_features(path, layer)
     else:
         table = _read_text(path, reading)
-    return replace(table, reading=reading)
+    return _without_row_numbers(replace(table, reading=reading))
+
+
+def _without_row_numbers(table: OwnTable) -> OwnTable:
+    """Return a table without the column of row numbers that pandas and R write first, and call nothing."""
+    if table.columns[:1] != [UNNAMED] or not count_rows(table.text(UNNAMED).tolist()):
+        return table
+    note = f"{table.path.name}: the first column has no name and numbers the rows; it was left out"
+    return replace(table.noting(note), frame=table.frame.drop(columns=UNNAMED))
 
 
 def _read_text(path: Path, reading: Reading) -> OwnTable:
     records = read_records(path, encoding=reading.encoding)
     frame = pd.DataFrame(records.rows, columns=records.header, dtype=object)
-    table = OwnTable(path, frame, np.asarray(records.lines, dtype=np.int64))
+    table = OwnTable(path, frame, np.asarray(records.lines, dtype=np.int64), separator=records.separator)
     if reading.encoding is None and not records.encoding.startswith("utf-8"):
         table = table.noting(f"{path.name} was read as {records.encoding}; say another with --encoding")
     return table
@@ -171,6 +183,8 @@ def _of_sheet(path: Path, rows: list[list[Any]]) -> OwnTable:
     if not held:
         raise InputError(f"{path} holds no table: its sheet is empty")
     names = [_as_text(cell) for cell in rows[held[0]]]
+    if names[0] is None and count_rows([_as_text(rows[number][0]) for number in held[1:]]):
+        names[0] = UNNAMED
     kept = [column for column, name in enumerate(names) if name is not None]
     body = [[rows[number][column] for column in kept] for number in held[1:]]
     for column in set(range(len(names))) - set(kept):
@@ -183,7 +197,7 @@ def _of_sheet(path: Path, rows: list[list[Any]]) -> OwnTable:
 def _named(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame whose columns are called by text, each by its own; `InputError` for two of one name."""
     frame = frame.reset_index(drop=True)
-    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
+    frame.columns = pd.Index([plain(str(name)) for name in frame.columns])
     if (twice := frame.columns.duplicated()).any():
         raise InputError(f"two columns are called {frame.columns[twice][0]!r}; rename one")
     return frame
@@ -192,11 +206,11 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
 def _as_text(value: Any) -> str | None:
     """Return a cell as text: a whole number without `.0`, an empty one as None."""
     if isinstance(value, str):
-        return value.strip() or None
+        return plain(value) or None
     if value is None or value is pd.NA or value is pd.NaT:
         return None
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace").strip() or None
+        return plain(value.decode("utf-8", "replace")) or None
     if isinstance(value, float | np.floating):
         number = float(value)
         if np.isnan(number):

@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,11 @@ MOST_BYTES = 2 * 1024**3
 MOST_COLUMNS = 5_000
 #: What may part cells, the likeliest first; Excel writes `;` where the comma is the decimal sign.
 SEPARATORS = (",", ";", "\t", "|")
+#: What the first column is called where it has no name and numbers the rows (so pandas calls it).
+UNNAMED = "Unnamed: 0"
+#: Signs without width: marks of byte order, joiners and the like, as copied from web pages.
+_INVISIBLE = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
+_JSON = re.compile(r"\s*(?:\[\s*)?\{\s*\"")
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ def read_records(path: Path, *, encoding: str | None = None, separator: str | No
     open quotation mark, a column without a name or with that of another, bytes that are not text.
     """
     text, encoding = decoded(path, _read_bytes(path), encoding)
+    if _JSON.match(text):
+        raise InputError(f"{path} is JSON, not a delimited table: unpacked, and named .geojson, it may hold features")
     skipped = 0
     if named := re.match(r"sep=(.)\r?\n", text):  # Excel's own hint
         separator, skipped = separator or named[1], 1
@@ -49,7 +56,7 @@ def read_records(path: Path, *, encoding: str | None = None, separator: str | No
     _, header = next(records, (1, []))
     if not any(cell.strip() for cell in header):
         raise InputError(f"{path} holds no table: its first line names no columns")
-    names = [name.strip() for name in header]
+    names = [plain(name) for name in header]
     rows, lines = [], []
     for line, cells in records:
         if len(cells) > len(names) and not any(cell.strip() for cell in cells[len(names) :]):
@@ -61,10 +68,22 @@ def read_records(path: Path, *, encoding: str | None = None, separator: str | No
             )
         rows.append(cells)
         lines.append(line)
+    if not names[0] and count_rows([cells[0] for cells in rows]):
+        names[0] = UNNAMED
     kept = _named(path, names, rows)
     if len(kept) < len(names):
         rows = [[cells[column] for column in kept] for cells in rows]
     return Records([names[column] for column in kept], rows, lines, encoding, separator)
+
+
+def plain(cell: str) -> str:
+    """Return text without blanks and signs without width around it."""
+    return cell.strip().strip(_INVISIBLE).strip()
+
+
+def count_rows(cells: Sequence[str | None]) -> bool:
+    """Whether a column only numbers the rows, from 0 or 1."""
+    return cells[:1] in (["0"], ["1"]) and list(cells) == [str(k + int(str(cells[0]))) for k in range(len(cells))]
 
 
 def _read_bytes(path: Path) -> bytes:
