@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import shapely
 
-from chorograph.serving.catalogue.served import ServedArea
+from chorograph.serving.catalogue.served import Catalogue, ServedArea
 
 
 def get(server: str, path: str, **options: Any) -> httpx.Response:
@@ -124,6 +125,22 @@ def test_landing_is_json_for_programs_and_a_map_for_browsers(server: str) -> Non
     browser = get(server, "/", headers={"Accept": "text/html,application/xhtml+xml,*/*"})
     assert browser.headers["location"] == "/areas/city"
     assert get(server, "/index.json").json()["areas"] == ["city"]
+
+
+def test_a_page_offers_only_what_the_area_can_answer(server: str, city: Path, tmp_path: Path, run_app: Any) -> None:
+    from chorograph.serving.api.app import Serving, create_app
+    from chorograph.serving.api.guard import Access
+
+    parts = ('id="search"', 'id="picture"', 'id="like"', "/rate")
+    assert all(part in get(server, "/areas/city").text for part in parts)
+    mute = tmp_path / "mute" / "area"
+    shutil.copytree(city / "area", mute, ignore=shutil.ignore_patterns("embeddings", "captions.parquet"))
+    app = create_app(Serving(Catalogue.open([mute], cache=False), Access("a-token-for-tests"), stores={}, warm=False))
+    with run_app(app) as address:
+        slug = get(address, "/index.json").json()["areas"][0]
+        page = get(address, f"/areas/{slug}").text
+    assert 'id="indicator"' in page
+    assert not [part for part in parts if part in page]
 
 
 def test_a_tile_holds_the_classes_of_its_layer(server: str) -> None:

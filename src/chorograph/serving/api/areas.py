@@ -39,6 +39,7 @@ def areas_router(catalogue: Catalogue, finders: dict[str, Finder], *, writable: 
         summary = served.summary()
         summary["imagery"] = _imagery(served)
         summary["search"] = finders[served.slug].can()
+        summary["captions"] = served.area.has("captions")
         summary["areas"] = [{"id": other.slug, "title": other.area.title} for other in catalogue]
         summary["writable"] = writable
         return summary

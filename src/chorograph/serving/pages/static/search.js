@@ -1,14 +1,14 @@
 import { $, isPhone, make } from "./dom.js";
 import { areaId, json, words } from "./data.js";
 
-/** Wire the search form; `page` shows a region, gives the map's bounds, the indicator, and marks what was found. */
+/** Wire the parts of the search that the area can answer; `page` shows a region, gives the map's bounds, the indicator, and marks what was found. */
 export function wireSearch(page) {
-  $("search").addEventListener("submit", (event) => {
+  $("search")?.addEventListener("submit", (event) => {
     event.preventDefault();
     const q = $("q").value.trim();
     if (q) run(page, () => json(`/search${words({ q, ...narrowed(page) })}`), { q });
   });
-  $("picture").addEventListener("change", () => {
+  $("picture")?.addEventListener("change", () => {
     const file = $("picture").files[0];
     if (file) run(page, () => json(`/similar${words(narrowed(page))}`, { method: "POST", body: file }), {});
   });
@@ -35,7 +35,7 @@ async function run(page, ask, state) {
     const count = answer.hits.length;
     $("found-note").textContent = count ? `${count} places, the best first, ${how}. ${answer.note || ""}` : `Nothing fits. ${answer.note || ""}`;
     $("found").replaceChildren(...answer.hits.map((hit, i) => item(page, hit, i)));
-    if (isPhone()) $("search").scrollIntoView();
+    if (isPhone()) $("found-note").scrollIntoView();
     page.mark(answer.hits.map((hit) => hit.row), state);
   } catch (error) {
     $("found").replaceChildren();
