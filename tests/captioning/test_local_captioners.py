@@ -74,7 +74,7 @@ def test_blip2_draws_the_same_in_any_batch(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_model_says_so(area: Area, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="does not load"):
+    with pytest.raises(InputError, match="empty cannot be read as"):
         write(area, f"hf:{tmp_path / 'empty'}")
 
 

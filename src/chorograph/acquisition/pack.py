@@ -151,7 +151,7 @@ def _of_area(
     ledger.drop("known but not held", int(area.images["uri"].isna().sum()))
     if wanted is not None:
         split, roles = wanted
-        role = images["image_id"].map(area.split(split).set_index("image_id")["role"])
+        role = area.roles(split, images)
         taken = role.isin(roles)
         ledger.drop("of another role", int((~taken).sum()))
         images, role = images[taken], role[taken]

@@ -13,7 +13,8 @@ import tomli_w
 
 from chorograph.area.check import check_area
 from chorograph.area.folder import Area, Source, write_split_table, write_table
-from chorograph.ground.errors import AreaError, ImageError
+from chorograph.area.images import read_encoded
+from chorograph.ground.errors import AreaError
 from chorograph.ground.files import atomic_folder, sha256_bytes, slug, within
 
 if TYPE_CHECKING:
@@ -72,10 +73,7 @@ class AreaDraft:
             data = source
         else:
             suffix = source.suffix.lower() or suffix
-            try:
-                data = source.read_bytes()
-            except OSError as error:
-                raise ImageError("missing", source) from error
+            data = read_encoded(source)
         digest = sha256_bytes(data)
         target = self.folder / "images" / f"{slug(image_id)}{suffix}"
         if target.exists():  # two ids that only differ in characters a file name cannot hold

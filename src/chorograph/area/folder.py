@@ -162,12 +162,10 @@ class Area:
 
         Told from the files' own statistics: no table is loaded.
         """
-        try:
-            sizes = {name: _rows_of(self.table_path(name)) for name in TABLES if self.has(name)}
-            if "images" in sizes:
-                sizes["images held"] = sizes["images"] - empty_cells(self.table_path("images"), "uri")
-        except (OSError, ValueError, KeyError) as error:
-            raise AreaError(f"{self.path}: a table cannot be read: {error}") from error
+        sizes = {name: _rows_of(self.table_path(name)) for name in TABLES if self.has(name)}
+        if "images" in sizes:
+            with _at_door(path := self.table_path("images"), "images"):
+                sizes["images held"] = sizes["images"] - empty_cells(path, "uri")
         return sizes
 
     def read(self, table: str) -> pd.DataFrame:
@@ -198,6 +196,19 @@ class Area:
             held = sorted(p.stem for p in (self.path / "splits").glob("*.parquet"))
             raise InputError(f"{self.path} holds no split {name!r}; it holds: {', '.join(held) or 'none'}")
         return read_split(path)
+
+    def roles(self, name: str, images: pd.DataFrame) -> pd.Series[str]:
+        """Return the role of each image in the given split `name`, its own or that of its region; None outside."""
+        given = self.split(name)
+        key = "region_id" if "region_id" in given.columns else "image_id"
+        return images[key].map(given.set_index(key)["role"])
+
+    def split_of_regions(self, name: str) -> pd.DataFrame:
+        """Return the given split `name`; `InputError` for one that parts images."""
+        given = self.split(name)
+        if "region_id" not in given.columns:
+            raise InputError(f"split {name!r} of {self.path} parts images, not regions")
+        return given
 
     def write_split(self, name: str, frame: pd.DataFrame) -> Path:
         """Check and write a given split: one of region_id or image_id, role (train, val, test), fold?."""
@@ -267,8 +278,9 @@ def read_parquet(path: Path, table: str) -> pd.DataFrame:
 
 
 def _rows_of(path: Path) -> int:
-    check_regular(path)
-    return int(pq.read_metadata(path).num_rows)
+    with _at_door(path, "a table"):
+        check_regular(path)
+        return int(pq.read_metadata(path).num_rows)
 
 
 def empty_cells(path: Path, column: str) -> int:

@@ -18,6 +18,7 @@ import tomli_w
 from numpy.typing import NDArray
 
 from chorograph.area.folder import Area, Source
+from chorograph.area.images import read_encoded
 from chorograph.area.tables import conform, get_table
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_path, sha256_bytes, sha256_file, slug, within
@@ -46,7 +47,7 @@ class ImagesOf:
 
     def add_image(self, image_id: str, source: Path | bytes, suffix: str = ".jpg") -> tuple[str, str]:
         """Keep an encoded image; returns its uri and the SHA-256 of its bytes."""
-        data = source if isinstance(source, bytes) else source.read_bytes()
+        data = source if isinstance(source, bytes) else read_encoded(source)
         suffix = suffix if isinstance(source, bytes) else source.suffix.lower() or suffix
         digest = sha256_bytes(data)
         folder = self.area.path / "images"

@@ -118,6 +118,8 @@ class _guard:  # noqa: N801  # reads as a statement: `with _guard(...)`
             message = "interrupted; nothing half-written was left, run the same command to go on"
         elif isinstance(error, ChorographError):
             message = str(error)
+        elif isinstance(error, MemoryError):
+            message = f"memory ran out{f' ({error})' if str(error) else ''}; nothing half-written was left"
         elif isinstance(error, OSError):
             message = f"{error.filename or 'a file'}: {error.strerror or error}; nothing half-written was left"
         else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chorograph.area.folder import Area
+from chorograph.area.images import read_encoded
 from chorograph.ground.errors import ImageError, InputError
 from chorograph.ground.image_formats import find_image_files
 from chorograph.shards.samples import read_samples
@@ -36,7 +37,10 @@ def read_pictures(path: Path, drop: Callable[[str], None]) -> Iterator[Picture]:
         if not files:
             raise InputError(f"{path} is neither a shard nor an area nor a folder with images")
         for file in files:
-            yield Picture(str(file.relative_to(path)), file.read_bytes())
+            try:
+                yield Picture(str(file.relative_to(path)), read_encoded(file))
+            except ImageError as error:
+                drop(f"image {error.reason}")
 
 
 def _of_area(area: Area, drop: Callable[[str], None]) -> Iterator[Picture]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
+from chorograph.ground.csv_rows import read_cells
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.files import check_regular
 
@@ -126,10 +127,7 @@ def read_columns(
     """
     if path is None:
         return None
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{path} cannot be read: {str(error).strip()}") from error
+    frame = read_cells(path)
     for column in (*texts, *numbers):
         if column not in frame.columns:
             raise UnknownNameError.of(f"column of {path}", column, list(frame.columns))

@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import csv
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chorograph.ground.errors import InputError
+from chorograph.ground.files import MAX_TABLE, check_regular
 from chorograph.ground.image_formats import EXTENSIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Characters of a field; longer ones are what an open quote makes of a large file.
 MOST = 131_072
 #: A line inside a quoted field that begins like a row about an image: the quote before it was never closed.
 _ROW_INSIDE = re.compile(rf"\n[^\n,\t;]*\.(?:{'|'.join(EXTENSIONS)})[\"']?[,\t;]", re.IGNORECASE)
+
+
+def read_cells(path: Path, delimiter: str = ",") -> pd.DataFrame:
+    """Return a table of text (UTF-8) with every cell as it stands there, an empty one as "".
+
+    Raises `InputError` naming the file: it does not exist, is a pipe or too large, is no such table, or a row has more
+    cells than there are columns.
+    """
+    import pandas as pd
+
+    check_regular(path, MAX_TABLE)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # cells beyond the last column would be lost, and told by a warning alone
+            return pd.read_csv(
+                path, sep=delimiter, index_col=False, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+            )
+    except (OSError, ValueError, Warning) as error:
+        raise InputError(f"{path} cannot be read as a table: {str(error).strip()}") from error
 
 
 @dataclass(frozen=True)

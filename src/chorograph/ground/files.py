@@ -101,9 +101,9 @@ def naming_damage(path: Path, what: str, remedy: str) -> Iterator[None]:
     except (ChorographError, MemoryError):
         raise
     except Exception as error:  # each library raises its own
-        said = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
-        if "pickle" in said:  # numpy's and torch's advice is to switch safety off
-            said = "it is damaged, or holds Python objects, which are never read"
+        said = f"{error} is missing" if isinstance(error, KeyError) else str(error).strip() or type(error).__name__
+        if "pickle" in said or "trust_remote_code" in said:  # the libraries' advice is to switch safety off
+            said = "it is damaged, or holds Python objects or code, which are never read"
         raise InputError(f"{path} cannot be read as {what}: {said}; {remedy}") from error
 
 

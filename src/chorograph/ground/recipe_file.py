@@ -72,7 +72,7 @@ def read_recipe_file(path: Path, part: str, arguments: Mapping[str, str]) -> dic
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Plain YAML: no aliases, by which a kilobyte can say gigabytes, and no key twice, of which one would be lost."""
+    """Plain YAML: no aliases, by which a kilobyte can say gigabytes; a key is a text, and stands once."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Refuse an alias."""
@@ -85,9 +85,10 @@ class _PlainLoader(yaml.SafeLoader):
         """Refuse a key that appears twice."""
         seen: set[Any] = set()
         for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(None, None, f"{key.value!r} appears twice", key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            if not isinstance(key, yaml.ScalarNode) or key.value in seen:
+                said = f"{key.value!r} appears twice" if isinstance(key, yaml.ScalarNode) else "a key is a plain text"
+                raise yaml.MarkedYAMLError(None, None, said, key.start_mark)
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 

@@ -111,6 +111,8 @@ def region_mask(shape: tuple[int, ...], regions: Sequence[ArrayLike], *, compat:
         vertices = np.asarray(region, dtype=np.float64)
         if vertices.ndim != 2 or vertices.shape[1] != 2 or len(vertices) < 3 or not np.isfinite(vertices).all():
             raise InputError(f"region {number} is not a polygon: it needs three or more vertices of x and y")
+        if np.abs(vertices).max() > 100 * max(shape):  # its outline alone would take gigabytes
+            raise InputError(f"region {number} lies far outside of the image of {shape[1]} x {shape[0]} px")
         filled, outline = _fill(shape, vertices.astype(np.int64))
         if not (filled.any() or outline.any()):
             raise InputError(f"region {number} has no pixel inside the image of {shape[1]} x {shape[0]} px")

@@ -115,6 +115,16 @@ def apply_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) 
         )
     _check_numbers({name: converted[name] for name in wanted if wanted[name].is_floating_point()}, source)
     model.load_state_dict(converted)
+    check_whole(model, source)
+
+
+def check_whole(model: nn.Module, source: str) -> None:
+    """Raise `InputError` naming a weight that was not loaded, or that holds no finite numbers: all would be NaN."""
+    for name, weight in model.named_parameters():
+        if weight.is_meta:
+            raise InputError(f"{source}: {name} is missing among the weights; get them again")
+        if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
+            raise InputError(f"{source}: {name} holds numbers that are not finite; get the weights again")
 
 
 def _check_numbers(weights: Mapping[str, Tensor], source: str) -> None:

@@ -19,7 +19,6 @@ from chorograph.graph.facts import Graph, both_ways
 from chorograph.graph.inverses import hold_out, inverse_of, leaking, without_regions
 from chorograph.graph.vectors import GraphEmbeddings
 from chorograph.ground.arrays import Indices
-from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_path, write_json_lines
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.metrics.links import KnownTails, link_scores
@@ -140,9 +139,7 @@ def name_of(config: GraphEmbedConfig) -> str:
 
 
 def _tested(area: Area, split: str) -> pd.Series[str]:
-    table = area.split(split)
-    if "region_id" not in table.columns:
-        raise InputError(f"split {split!r} parts images, not regions")
+    table = area.split_of_regions(split)
     return table.loc[table["role"] == "test", "region_id"]
 
 

@@ -138,7 +138,8 @@ def read_token(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        token = path.read_text(encoding="utf-8").strip()
+        with path.open("rb") as file:  # a pipe may give it, a device must not give more and more
+            token = file.read(4096).decode("utf-8", "replace").strip()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; put the token into it, or leave it out") from error
     if len(token) < 16 or not token.isascii() or not token.isprintable():

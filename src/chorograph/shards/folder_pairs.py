@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from chorograph.area.images import read_encoded
 from chorograph.ground.errors import ImageError, InputError
 from chorograph.ground.files import within
 from chorograph.ground.image_formats import SUFFIXES, find_image_files, is_litter
@@ -58,8 +59,8 @@ class FolderPairs:
     def image(self, row: int) -> bytes:
         """Return the encoded image; `ImageError` ("missing") where it is gone."""
         try:
-            return within(self.root, self.keys[row]).read_bytes()
-        except (OSError, InputError) as error:
+            return read_encoded(within(self.root, self.keys[row]))
+        except InputError as error:
             raise ImageError("missing", self.uri(row)) from error
 
     def captions(self, row: int) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from chorograph.area.folder import Area
 from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import atomic_path, sha256_file, slug, write_json
+from chorograph.ground.files import atomic_path, read_text, sha256_file, slug, write_json
 from chorograph.ground.stage import Ledger, Progress
 from chorograph.metrics.regression import BlockBootstrap, Estimate, spearman
 from chorograph.models.encoders.protocols import ImageTextEncoder
@@ -103,10 +103,7 @@ def read_concepts(path: Path | None) -> list[str]:
     """Return the words of a file, one a line, or those of `CONCEPTS`; `InputError` where there are none."""
     if path is None:
         return list(CONCEPTS)
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a list of concepts: {error}") from error
+    lines = [line.strip() for line in read_text(path).splitlines()]
     words = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
     if not words:
         raise InputError(f"{path} holds no concept; write a word or phrase a line")

@@ -33,12 +33,13 @@ def run(settings: Settings, progress: Progress) -> Outcome:
 
     def work(ledger: Ledger, out: Path) -> None:
         from chorograph.ground.drafts import share
+        from chorograph.ground.files import read_text
         from chorograph.models.checkpoint import load_checkpoint
         from chorograph.models.export import EXPORTS
 
         loaded = load_checkpoint(settings.checkpoint)
         card = settings.checkpoint / "card.md"
-        said = card.read_text(encoding="utf-8") if card.is_file() else ""
+        said = read_text(card) if card.is_file() else ""
         ledger.facts["largest difference of features"] = EXPORTS[settings.to](loaded, out, said)
         share(out)
         ledger.outputs += sorted(path for path in out.iterdir() if path.is_file())

@@ -180,6 +180,71 @@ def refined(box: Box, base: Path) -> Path:
     return to
 
 
+def rated(box: Box, base: Path) -> Path:
+    """Return the city with ratings of two people in its database."""
+    to = base / "rated"
+    if not (base / "rated.done").exists():
+        copy_tree(city(box, base), to)
+        made = (
+            "import sys, pathlib; from chorograph.area.folder import Area;"
+            "from chorograph.serving.ratings.opening import url_of; from chorograph.serving.ratings.questions import NAMES;"
+            "from chorograph.serving.ratings.store import Pair, RatingStore; folder = pathlib.Path(sys.argv[2]);"
+            "rows = Area.open(folder).captions.head(20).itertuples(); store = RatingStore(url_of(folder));"
+            "[store.save('city', who, Pair(row.image_id, row.caption_id), dict.fromkeys(NAMES, 1 + number % 5))"
+            " for number, row in enumerate(rows) for who in ('ann', 'bob')]; store.close()"
+        )
+        _made(box, made, to, to)
+        (base / "rated.done").touch()
+    return to
+
+
+def candidates(box: Box, base: Path) -> Path:
+    """Return the city with four captions an image that a model wrote, of which one is to be chosen."""
+    to = base / "candidates"
+    if not (base / "candidates.done").exists():
+        copy_tree(city(box, base), to)
+        held = pd.read_parquet(to / "captions.parquet")
+        said = ("houses beside a road", "a dense forest", "a river with a bridge", "open fields and trees")
+        images = pd.read_parquet(to / "images.parquet")["image_id"].head(12)
+        more = [
+            {"caption_id": f"{image}-{rank}", "image_id": image, "rank": rank, "caption": text,
+             "origin": "model:candidates", "score": None}
+            for image in images
+            for rank, text in enumerate(said)
+        ]  # fmt: skip
+        schema = pq.read_schema(to / "captions.parquet")
+        table = pa.Table.from_pandas(pd.concat([held, pd.DataFrame(more)], ignore_index=True), schema=schema)
+        pq.write_table(table, to / "captions.parquet")
+        (base / "candidates.done").touch()
+    return to
+
+
+def pictures(box: Box, base: Path) -> Path:
+    """Return pictures that a tiny diffusion model drew."""
+    to = base / "pictures"
+    if not (base / "pictures.done").exists():
+        shutil.rmtree(to, ignore_errors=True)
+        must(box, ["generate", "a road", "--model", str(tiny(box, base, "diffusion")), "--out", str(to), "--number", "3",
+                   "--steps", "2", "--device", "cpu"], base)  # fmt: skip
+        (base / "pictures.done").touch()
+    return to
+
+
+def suite(data: Path, to: Path) -> Path:
+    """Return a folder with two data sets of the suite: classes of images, and sentences about a large one."""
+    if not (to / "done").exists():
+        shutil.rmtree(to, ignore_errors=True)
+        shutil.copytree(classes(data, to.parent / "classes"), to / "eurosat-rgb")
+        (to / "AIR-SLT" / "annotations").mkdir(parents=True)
+        (to / "AIR-SLT" / "imgs").mkdir()
+        shutil.copy2(scene(data, to.parent / "scene.png"), to / "AIR-SLT" / "imgs" / "scene.png")
+        square = [[10, 10], [200, 10], [200, 200], [10, 200]]
+        said = {"caption": "houses beside a road", "jpg_name": "scene.png", "points": [square]}
+        (to / "AIR-SLT" / "annotations" / "anno.json").write_text(json.dumps([said]))
+        (to / "done").touch()
+    return to
+
+
 def _made(box: Box, code: str, tests: Path, to: Path) -> None:
     """Run code with the Python beside the executable; it is given a folder of tests and what it is to make."""
     subprocess.run(

@@ -14,6 +14,7 @@ import pandas as pd
 from chorograph.acquisition.coordinates.baidu import bd09_to_wgs84, metres_to_bd09, tile_polygon
 from chorograph.acquisition.holding import hold
 from chorograph.area.draft import AreaDraft
+from chorograph.ground.csv_rows import read_cells
 from chorograph.ground.errors import InputError
 from chorograph.ground.stage import Ledger, Progress
 
@@ -100,10 +101,7 @@ def numbers(frame: pd.DataFrame, column: str, path: Path) -> pd.Series[Any]:
 
 def read_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
     """Read a CSV as text; `InputError` where it is unreadable or lacks one of `columns`."""
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    frame = read_cells(path).replace("", None)
     if missing := [column for column in columns if column not in frame.columns]:
         raise InputError(f"{path} has no column {missing[0]!r}; it has {', '.join(frame.columns)}")
     return frame

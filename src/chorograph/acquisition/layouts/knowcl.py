@@ -25,8 +25,9 @@ from chorograph.area.folder import Source
 from chorograph.area.vector_tables import VectorTable
 from chorograph.graph.reading import as_text, read_facts
 from chorograph.graph.schema import RELATIONS
+from chorograph.ground.csv_rows import read_cells
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import read_json, within
+from chorograph.ground.files import check_regular, naming_damage, read_json, within
 from chorograph.ground.stage import Ledger, Progress, silent
 
 _SOURCE = Source("KnowCL", licence="unstated", attribution="Liu et al. 2023; imagery by its own providers")
@@ -182,11 +183,9 @@ def _keep_vectors(draft: AreaDraft, path: Path, entities: pd.DataFrame, ledger: 
     Regions first, by their number, then everything else by name. A file with another number of rows is left out, and
     counted: its rows cannot be told apart.
     """
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            vectors = np.asarray(content["E_pretrain"], dtype=np.float32)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is not the published .npz with E_pretrain: {error}") from error
+    check_regular(path)
+    with naming_damage(path, "the published .npz", "get it again"), np.load(path, allow_pickle=False) as content:
+        vectors = np.asarray(content["E_pretrain"], dtype=np.float32)
     is_region = entities["region_id"].notna()
     order = [*sorted(entities.loc[is_region, "entity"], key=_number), *sorted(entities.loc[~is_region, "entity"])]
     if vectors.ndim != 2 or len(vectors) != len(order) or not np.isfinite(vectors).all():
@@ -212,10 +211,7 @@ def _maybe(source: Path, patterns: list[str]) -> Path | None:
 
 
 def _column(path: Path, name: str) -> list[str]:
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{path} cannot be read: {str(error).strip()}") from error
+    frame = read_cells(path)
     if name not in frame.columns:
         raise InputError(f"{path} has no column {name!r}")
     return [Path(value).stem if value.endswith((".png", ".jpg")) else value for value in frame[name]]

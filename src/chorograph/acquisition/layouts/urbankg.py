@@ -17,6 +17,7 @@ import pandas as pd
 from chorograph.area.draft import AreaDraft
 from chorograph.area.folder import Source
 from chorograph.graph.reading import as_text, read_facts
+from chorograph.ground.csv_rows import read_cells
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import read_json
 from chorograph.ground.stage import Ledger, Progress, silent
@@ -69,10 +70,7 @@ def import_urbankg(
 
 def _relations(path: Path) -> dict[str, tuple[str, str, str]]:
     """Return (head kind, tail kind, name) of each relation."""
-    try:
-        frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{path} cannot be read: {str(error).strip()}") from error
+    frame = read_cells(path, "\t")
     wanted = ["relation", "head_kind", "name", "tail_kind"]
     if missing := [column for column in wanted if column not in frame.columns]:
         raise InputError(f"{path} has no column {missing[0]!r}; it needs {', '.join(wanted)}")

@@ -113,9 +113,7 @@ class Given:
 
     def folds(self, area: Area, regions: gpd.GeoDataFrame, duplicates: NDArray[np.int64]) -> Folds:
         """Read the split as it was published: identical images on both sides are for the caller to look for."""
-        table = area.split(self.split)
-        if "region_id" not in table.columns:
-            raise InputError(f"split {self.split!r} parts images, not regions; predict needs a split of regions")
+        table = area.split_of_regions(self.split)
         table = table.set_index("region_id").reindex(regions["region_id"])
         if "fold" in table.columns and table["fold"].notna().any():
             fold = table["fold"].fillna(-1).to_numpy(np.int64)

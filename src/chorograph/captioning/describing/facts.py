@@ -16,6 +16,7 @@ from chorograph.area.descriptions import read_descriptions
 from chorograph.area.named_files import named_file
 from chorograph.captioning.refining.lexicon import mentions
 from chorograph.ground.errors import InputError
+from chorograph.ground.files import check_regular, naming_damage
 
 if TYPE_CHECKING:
     from chorograph.area.folder import Area
@@ -201,8 +202,7 @@ class Facts:
         found: dict[str, dict[str, tuple[float, float, float, float]]] = defaultdict(dict)
         if self.run is None:
             return found
-        columns = ["region_id", "indicator", "predicted", "lower", "upper", "level"]
-        frame = read_predictions(self.area, self.run)[columns].dropna(subset=["predicted"])
+        frame = read_predictions(self.area, self.run).dropna(subset=["predicted"])
         for region_id, indicator, *values in frame.itertuples(index=False):
             found[indicator][region_id] = (float(values[0]), float(values[1]), float(values[2]), float(values[3]))
         return found
@@ -249,7 +249,11 @@ def read_predictions(area: Area, run: str) -> pd.DataFrame:
     path = named_file(area.path / "predictions", run)
     if not path.is_file():
         raise InputError(f"{area.path} holds no predictions {run!r}; it holds: {', '.join(runs_of(area)) or 'none'}")
-    return pd.read_parquet(path)
+    numbers = ("predicted", "lower", "upper", "level")
+    check_regular(path)
+    with naming_damage(path, "predictions", "run `chorograph predict --save` again"):
+        frame = pd.read_parquet(path, columns=["region_id", "indicator", *numbers])
+        return frame.astype(dict.fromkeys(numbers, "float64"))
 
 
 def runs_of(area: Area) -> list[str]:

@@ -79,6 +79,9 @@ def _parse(name: str, text: str, where: str) -> Prompt:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where} is not readable TOML: {error}") from error
     check(content, _FORM, where)
+    known = [key.removesuffix("?") for key in _FORM]
+    if strange := [key for key in content if key not in known]:
+        raise UnknownNameError.of(f"key of {where}", strange[0], known)
     if unknown := sorted(set(_PLACE.findall(content["text"])) - set(PLACEHOLDERS)):
         raise UnknownNameError.of(f"placeholder of {where}", unknown[0], PLACEHOLDERS)
     content.pop("source", None)

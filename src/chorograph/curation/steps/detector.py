@@ -13,6 +13,7 @@ from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_path, check_regular, naming_damage, read_json, write_json
 
 _HEAD = "detector.json"
+_PARTS = ("mean", "scale", "weights", "bias")
 #: Inverse penalties that are tried; the validation share chooses.
 _PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
@@ -89,7 +90,11 @@ def read_detector(folder: Path) -> Detector:
     check_regular(folder / "detector.npz")
     with naming_damage(folder / "detector.npz", "a detector", "make one with `curate fit-detector`"):
         with np.load(folder / "detector.npz", allow_pickle=False) as arrays:
-            mean, scale, weights, bias = (arrays[name] for name in ("mean", "scale", "weights", "bias"))
+            mean, scale, weights, bias = (arrays[name].astype(np.float64) for name in _PARTS)
+        if mean.ndim != 1 or not mean.shape == scale.shape == weights.shape or not (scale > 0).all():
+            raise ValueError("its numbers do not belong together")
+        if not all(np.isfinite(part).all() for part in (mean, scale, weights, bias)):
+            raise ValueError("it holds numbers that are not finite")
         return Detector(about["model"], about["fingerprint"], mean, scale, weights, float(bias))
 
 

@@ -146,9 +146,7 @@ def _read_area(area: Area, split: str | None, ledger: Ledger) -> list[Example]:
     kinds = dict(zip(heads, tails, strict=True))
     roles: dict[str, str] = {}
     if split is not None:
-        given = area.split(split)
-        by = "region_id" if "region_id" in given.columns else "image_id"
-        roles = dict(zip(images["image_id"], images[by].map(given.set_index(by)["role"]).fillna("none"), strict=True))
+        roles = dict(zip(images["image_id"], area.roles(split, images).fillna("none"), strict=True))
     return [
         Example(
             area.resolve(uri),

@@ -18,6 +18,7 @@ from chorograph.area.images import read_rgb
 from chorograph.evaluation.examples.checks import photograph
 from chorograph.evaluation.examples.layouts import Example, of_role, read_captioned, refuse_generated
 from chorograph.ground.arrays import Vector
+from chorograph.ground.csv_rows import read_cells
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import read_json
 from chorograph.ground.image_formats import SUFFIXES
@@ -75,9 +76,7 @@ def read_references(data: Path, ledger: Ledger, *, split: str | None, role: str)
     refuse_generated(area)
     images = area.images
     if split is not None:
-        table = area.split(split)
-        key = "region_id" if "region_id" in table.columns else "image_id"
-        images = images[images[key].isin(table.loc[table["role"] == role, key])]
+        images = images[area.roles(split, images) == role]
     captions = area.captions.sort_values(["image_id", "rank", "caption_id"])
     captions = captions[captions["image_id"].isin(images["image_id"])]
     ledger.drop("image without a caption", len(images) - captions["image_id"].nunique())
@@ -246,11 +245,7 @@ def _stem(image: str) -> str:
 
 def _records(path: Path) -> Sequence[Any]:
     if path.suffix.lower() == ".csv":
-        try:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read: {error}") from error
-        return frame.to_dict("records")
+        return read_cells(path).to_dict("records")
     content = read_json(path)
     if isinstance(content, dict) and isinstance(content.get("annotations"), list):
         return list(content["annotations"])

@@ -167,7 +167,10 @@ def _sample(record: Any, number: int, path: Path, images: Path) -> Sample:
         raise InputError(f"{where} needs caption, jpg_name and points (polygons of x and y): {error!r}") from error
     if not sentence:
         raise InputError(f"{where} has an empty caption")
-    image = within(images, name)
+    try:
+        image = within(images, name)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     if not image.is_file():
         raise InputError(f"{where} names the image {name}, which is not in {images}")
     check_photograph(image)

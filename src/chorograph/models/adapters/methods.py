@@ -36,7 +36,7 @@ from chorograph.models.adapters.layers import (
     Scale,
     ScaleAlike,
 )
-from chorograph.models.weights import read_weights
+from chorograph.models.weights import check_whole, read_weights
 
 #: Width of a layer over that of its bottleneck, and prefix vectors a layer: the defaults of AdapterHub.
 REDUCTION, PREFIX, GATED_PREFIX = 16, 30, 10
@@ -153,6 +153,7 @@ def load_adapter(model: nn.Module, folder: Path) -> Adapter:
             "was trained on, or train it again"
         )
     model.load_state_dict(tensors, strict=False)
+    check_whole(model, str(folder / _WEIGHTS))
     return adapter
 
 

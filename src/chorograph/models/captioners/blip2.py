@@ -13,14 +13,20 @@ from torch.nn import functional
 
 from chorograph.ground.arrays import Pixels
 from chorograph.ground.errors import InputError, MissingExtraError
+from chorograph.ground.files import naming_damage, read_json
+from chorograph.ground.schema import OneOf
 from chorograph.models.captioners.drawing import Drawing, processors_of
 from chorograph.models.preprocessing import Preprocessing
+from chorograph.models.pretrained import AGAIN, load_pretrained, load_tokenizer
+from chorograph.models.weights import check_whole, read_weights
 
 #: What Zhang et al. 2024 adapt: packed attention and its output projection, in the image tower alone.
 TARGETS = ("self_attn.qkv", "self_attn.projection")
 #: How Zhang et al. 2024 write captions.
 LENGTH, TOP_K, TOP_P = 50, 50, 0.95
 _BATCH = 16
+_ADAPTER = "adapter_config.json"
+_LORA = {"peft_type": OneOf(("LORA",)), "r": int, "lora_alpha": float, "target_modules": [str]}
 
 
 @dataclass(frozen=True)
@@ -103,11 +109,8 @@ def load_blip2(folder: Path, device: str = "cpu") -> Blip2:
     logging.set_verbosity_error()
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} holds no model of Hugging Face (config.json); give the folder of a BLIP-2")
-    try:
-        model: Any = Blip2ForConditionalGeneration.from_pretrained(folder, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(f"{folder} does not load as a BLIP-2: {error}") from error
+    model = load_pretrained(Blip2ForConditionalGeneration, folder, "a BLIP-2")
+    tokenizer = load_tokenizer(AutoTokenizer, folder)
     size = int(model.config.vision_config.image_size)
     said = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
     model.to(device).eval()
@@ -135,9 +138,23 @@ def load_adapted(argument: str, device: str = "cpu") -> Blip2:
     blip2 = load_blip2(Path(folder), device)
     if not adapter:
         return blip2
-    from peft import PeftModel
+    return Blip2(blip2.folder, _with_adapter(blip2.model, Path(adapter)), blip2.tokenizer, blip2.preprocessing)
 
-    if not (Path(adapter) / "adapter_config.json").is_file():
-        raise InputError(f"{adapter} holds no adapter (adapter_config.json)")
-    model = PeftModel.from_pretrained(blip2.model, adapter).eval()
-    return Blip2(blip2.folder, model, blip2.tokenizer, blip2.preprocessing)
+
+def _with_adapter(model: nn.Module, folder: Path) -> nn.Module:
+    """Return a model with the LoRA of a folder; `InputError` naming the file that is damaged or lacks a weight."""
+    from peft import LoraConfig, PeftModel, get_peft_model_state_dict
+
+    settings, weights = folder / _ADAPTER, folder / "adapter_model.safetensors"
+    if not settings.is_file():
+        raise InputError(f"{folder} holds no adapter ({_ADAPTER})")
+    asked = read_json(settings, _LORA)
+    held = read_weights(weights)  # without its weights peft would ask a hub for them
+    with naming_damage(settings, "an adapter", AGAIN):
+        # Nothing else of what the file says is done: it may name modules, and files to be read.
+        config = LoraConfig(**{name: asked[name] for name in ("r", "lora_alpha", "target_modules")})
+        adapted: nn.Module = PeftModel.from_pretrained(model, str(folder), config=config, local_files_only=True)
+    if lacking := sorted(get_peft_model_state_dict(adapted).keys() - held.keys()):
+        raise InputError(f"{weights} lacks {lacking[0]}, {len(lacking)} in all; {AGAIN}")
+    check_whole(adapted, str(weights))
+    return adapted.eval()

@@ -11,8 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from chorograph.ground.arrays import Pixels
-from chorograph.ground.errors import InputError, MissingExtraError
+from chorograph.ground.errors import MissingExtraError
 from chorograph.models.captioners.drawing import Drawing, processors_of
+from chorograph.models.pretrained import load_pretrained, load_tokenizer
 
 #: A prompt: what the system says, and what the user asks.
 Prompt = tuple[str, str]
@@ -125,14 +126,11 @@ def _load(argument: str, device: str) -> tuple[Any, Any]:
         raise MissingExtraError.of("generate", error) from error
     logging.set_verbosity_error()
     local = Path(argument).is_dir()
-    try:
-        processor = AutoProcessor.from_pretrained(argument, local_files_only=local, trust_remote_code=False)
-        model = AutoModelForImageTextToText.from_pretrained(
-            argument, local_files_only=local, trust_remote_code=False, use_safetensors=True, dtype="auto"
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{argument} does not load as an image-text-to-text model of Hugging Face: {said}") from error
+    processor = load_tokenizer(AutoProcessor, argument, local_files_only=local)
+    model = load_pretrained(
+        AutoModelForImageTextToText, argument, "an image-text-to-text model of Hugging Face", local_files_only=local,
+        use_safetensors=True, dtype="auto",
+    )  # fmt: skip
     tokenizer = getattr(processor, "tokenizer", None)
     if tokenizer is not None:
         tokenizer.padding_side = "left"  # a decoder goes on from the last token

@@ -11,11 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from chorograph.ground.errors import InputError, MissingExtraError
+from chorograph.ground.files import naming_damage, read_json
 from chorograph.models.preprocessing import Preprocessing
+from chorograph.models.pretrained import AGAIN, check_files, load_pretrained
+from chorograph.models.weights import check_whole
 
 #: The attention layers that are adapted, as diffusers' own training scripts have it.
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 LORA = "pytorch_lora_weights.safetensors"
+#: The towers of transformers' in a pipeline: diffusers would not say what is missing in one.
+_TOWERS = (
+    ("text_encoder", "CLIPTextModel"),
+    ("text_encoder_2", "CLIPTextModelWithProjection"),
+)
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,7 @@ class Diffusion:
 def load_diffusion(argument: str, device: str = "cpu") -> Diffusion:
     """Load `FOLDER`, or `FOLDER+TRAINED` with what `pretrain --objective diffusion` wrote; `InputError` otherwise."""
     try:
+        import transformers
         from diffusers import DiffusionPipeline, UNet2DConditionModel
         from diffusers.utils import logging
     except ImportError as error:
@@ -85,24 +94,39 @@ def load_diffusion(argument: str, device: str = "cpu") -> Diffusion:
     folder, _, trained = argument.partition("+")
     if not (Path(folder) / "model_index.json").is_file():
         raise InputError(f"{folder} holds no pipeline of diffusers (model_index.json)")
-    try:
-        pipeline: Any = DiffusionPipeline.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(f"{folder} does not load as a Stable Diffusion: {error}") from error
+    check_files(Path(folder))
+    index = read_json(Path(folder) / "model_index.json", {str: object})
+    towers = {
+        name: load_pretrained(getattr(transformers, kind), Path(folder) / name, "a text tower", dtype=torch.float32)
+        for name, kind in _TOWERS
+        if index.get(name) == ["transformers", kind]
+    }
+    with naming_damage(Path(folder), "a Stable Diffusion", AGAIN):
+        pipeline: Any = DiffusionPipeline.from_pretrained(folder, local_files_only=True, **towers)
     if trained:
-        place = Path(trained)
-        if (place / LORA).is_file():
-            pipeline.load_lora_weights(str(place), weight_name=LORA)
-        elif (place / "unet" / "config.json").is_file():
-            pipeline.unet = UNet2DConditionModel.from_pretrained(place / "unet", local_files_only=True)
-        else:
-            raise InputError(f"{place} was not written by `chorograph pretrain --objective diffusion`")
+        _add_trained(pipeline, Path(trained), UNet2DConditionModel)
+    found = Diffusion(Path(folder), pipeline)
+    for name, part in pipeline.components.items():
+        if isinstance(part, nn.Module):
+            check_whole(part, f"{argument}, {name}")
+            part.eval()
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(device)
-    for part in pipeline.components.values():
-        if isinstance(part, nn.Module):
-            part.eval()
-    return Diffusion(Path(folder), pipeline)
+    with naming_damage(Path(folder) / "tokenizer", "the tokenizer of this model", AGAIN):
+        found.told(["a"], found.preprocessing(None).size[0])  # what does not belong together shows with the first words
+    return found
+
+
+def _add_trained(pipeline: Any, place: Path, network: Any) -> None:
+    """Put an adapter on the network of a pipeline, or another network into its place."""
+    check_files(place)
+    with naming_damage(place, "what `chorograph pretrain --objective diffusion` wrote", AGAIN):
+        if (place / LORA).is_file():
+            pipeline.load_lora_weights(str(place), weight_name=LORA, local_files_only=True)
+        elif (place / "unet" / "config.json").is_file():
+            pipeline.unet = network.from_pretrained(place / "unet", local_files_only=True)
+        else:
+            raise InputError(f"{place} was not written by `chorograph pretrain --objective diffusion`")
 
 
 def adapt(diffusion: Diffusion, *, rank: int, alpha: int, dropout: float, targets: Sequence[str], seed: int) -> None:

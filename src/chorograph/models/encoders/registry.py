@@ -18,6 +18,7 @@ from chorograph.ground.arrays import Pixels, Vectors
 from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.extras import naming_the_extra
 from chorograph.ground.file_sorts import sort_of, sort_of_folder
+from chorograph.ground.files import read_text
 from chorograph.ground.registry import Registry
 from chorograph.models.encoders.protocols import SEEN, ImageEncoder, ImageTextEncoder, TextEncoder
 
@@ -98,7 +99,7 @@ def images_seen(name: str) -> set[str]:
     """Return the SHA-256 of the images that the checkpoints in an encoder's name say they were trained on."""
     folders = (part.removesuffix(BF16).removeprefix("adapter:").removeprefix("neighbours:") for part in name.split("+"))
     lists = [Path(folder) / SEEN for folder in folders]
-    return {sha256 for path in lists if path.is_file() for sha256 in path.read_text(encoding="ascii").split()}
+    return {sha256 for path in lists if path.is_file() for sha256 in read_text(path).split()}
 
 
 def parts_of(encoder: ImageEncoder) -> tuple[ImageEncoder, ...]:

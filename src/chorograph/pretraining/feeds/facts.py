@@ -76,6 +76,8 @@ def entity_vectors(area: Area, name: str, graph: Graph) -> Tensor:
     check_regular(path)
     with naming_damage(path, "vectors of a graph", "run `chorograph graph embed` again"):
         vectors = load_file(path)["entities"]
+    if not bool(vectors.isfinite().all()):
+        raise InputError(f"{path} holds numbers that are not finite; run `chorograph graph embed` again")
     if len(vectors) != graph.number_of_entities:
         raise InputError(f"{path} has {len(vectors)} entities, the graph {graph.number_of_entities}; embed it again")
     return vectors

@@ -168,9 +168,7 @@ def _drawn_roles(owner: pd.Series[str], share: float, seed: int, what: str) -> R
 
 
 def _given_roles(area: Area, images: pd.DataFrame, name: str) -> Roles:
-    split = area.split(name)
-    key = "region_id" if "region_id" in split.columns else "image_id"
-    role = images[key].map(split.set_index(key)["role"]).to_numpy(dtype=object)
+    role = area.roles(name, images).to_numpy(dtype=object)
     if not (role == "train").any():
         raise InputError(f"split {name!r} gives none of the {len(images)} captioned images the role train")
     return Roles(role == "train", role == "val", f"role val of the given split {name!r}; role test is never shown")

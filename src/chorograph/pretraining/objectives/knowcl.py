@@ -151,7 +151,7 @@ def align(area: Area, config: AlignConfig, ledger: Ledger, around: Session | Non
     regions = _regions(graph, area.regions["region_id"], region_of)
     kept, training = graph, np.arange(len(regions.ids))
     if config.inductive is not None:
-        table = area.split(config.inductive)
+        table = area.split_of_regions(config.inductive)
         out = table.loc[table["role"] == "test", "region_id"]
         kept = without_regions(graph, graph.rows_of(out))
         training = np.flatnonzero(~np.isin(regions.ids, out.to_numpy(object)))

@@ -13,6 +13,7 @@ import shapely
 from pyproj import Geod
 
 from chorograph.ground.arrays import Vector
+from chorograph.ground.files import naming_damage
 from chorograph.reporting.numbers import Quantity
 from chorograph.serving.catalogue.layers import Layer, Predicted
 from chorograph.serving.catalogue.served import ServedArea
@@ -192,7 +193,9 @@ def _drivers(served: ServedArea, region_id: str) -> list[dict[str, Any]]:
         path = None if run is None or run.folder is None else run.folder / "explanation" / "tiles.parquet"
         if path is None or not path.is_file():
             continue
-        tiles = pd.read_parquet(path, filters=[("region_id", "==", region_id)]).dropna(subset=["influence"])
+        with naming_damage(path, "an explanation", "run `chorograph evaluate explain` again"):
+            tiles = pd.read_parquet(path, filters=[("region_id", "==", region_id)]).dropna(subset=["influence"])
+            tiles = tiles.astype({"influence": "float64"})
         order = tiles["influence"].abs().sort_values(ascending=False).index[:_DRIVERS]
         quantity = quantity_of(layer, run)
         found += [

@@ -108,15 +108,7 @@ class ServedArea:
     @cached_property
     def descriptions(self) -> pd.DataFrame:
         """region_id, sentence, rank, evidence, origin; empty where the area has no descriptions."""
-        columns = ["region_id", "sentence", "rank", "evidence", "origin"]
-        path = self.area.path / "descriptions.parquet"
-        if not path.is_file():
-            return pd.DataFrame({column: pd.Series(dtype=object) for column in columns})
-        try:
-            frame = pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            raise AreaError(f"{path} cannot be read: {error}") from error
-        return frame.reindex(columns=columns).sort_values(["region_id", "rank"]).reset_index(drop=True)
+        return self.area.read("descriptions").sort_values(["region_id", "rank"]).reset_index(drop=True)
 
     def row(self, region_id: str) -> int:
         """Return the row of a region; `UnknownNameError` with near misses."""

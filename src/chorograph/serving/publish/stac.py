@@ -19,7 +19,7 @@ from chorograph.area.embeddings import Embeddings
 from chorograph.area.folder import CRS
 from chorograph.area.tiles import tile_bounds
 from chorograph.ground.errors import InputError
-from chorograph.ground.files import atomic_path, write_json
+from chorograph.ground.files import atomic_path, check_regular, naming_damage, write_json
 from chorograph.serving.catalogue.served import ServedArea
 
 EXTENSION = "https://stac-extensions.github.io/embeddings/v0.0.1/schema.json"
@@ -134,4 +134,6 @@ def _copy(served: ServedArea, name: str, folder: Path) -> dict[str, Any]:
 def _of_images(path: Path) -> bool:
     import pyarrow.parquet as pq
 
-    return "image_id" in pq.read_schema(path).names
+    check_regular(path)
+    with naming_damage(path, "vectors", "run `chorograph embed` again"):
+        return "image_id" in pq.read_schema(path).names

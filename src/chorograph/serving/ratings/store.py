@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, and_, create_engine, delete, event, func, insert, or_, select, text, update
+from sqlalchemy import Connection, and_, create_engine, delete, event, func, insert, inspect, or_, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
@@ -58,6 +58,7 @@ class RatingStore:
             _make_durable(self._engine)
         try:
             self._migrate()
+            _check_form(self._engine)
         except SQLAlchemyError as error:
             raise InputError(f"the ratings store {_hidden(url)} cannot be opened: {error}") from error
 
@@ -147,7 +148,20 @@ class RatingStore:
         columns = [RATING.c[name] for name in ("image_id", "caption_id", "rater", "question", "value", "at")]
         with self._reading() as connection:
             rows = connection.execute(select(*columns).where(RATING.c.area == area).order_by(RATING.c.at)).all()
-        return conform("ratings", pd.DataFrame(rows, columns=[column.name for column in columns]))
+        frame = pd.DataFrame(rows, columns=[column.name for column in columns])
+        if (wrong := ~frame["value"].isin(MARKS)).any():
+            rater, value = frame.loc[wrong, ["rater", "value"]].iloc[0]
+            raise InputError(f"the ratings store {self._named}: {rater!r} gave {str(value)!r}, no mark of 1 to 5")
+        return conform("ratings", frame)
+
+    def areas(self) -> list[str]:
+        """Return the areas that have ratings, by name."""
+        with self._reading() as connection:
+            return sorted(connection.execute(select(RATING.c.area).distinct()).scalars())
+
+    @property
+    def _named(self) -> str:
+        return _hidden(str(self._engine.url))
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -179,6 +193,18 @@ class RatingStore:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+def _check_form(engine: Any) -> None:
+    """Raise `InputError` where the database, as another program left it, lacks a table or column of ours."""
+    found = inspect(engine)
+    for table in (RATING, CLAIM):
+        held = {column["name"] for column in found.get_columns(table.name)} if found.has_table(table.name) else set()
+        if lacking := [column.name for column in table.columns if column.name not in held]:
+            raise InputError(
+                f"the ratings store {_hidden(str(engine.url))} lacks {table.name}.{lacking[0]}; take the copy from "
+                "before it was changed"
+            )
 
 
 def _make_durable(engine: Any) -> None:

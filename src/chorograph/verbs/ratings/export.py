@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from chorograph.ground.errors import InputError
+from chorograph.ground.errors import InputError, UnknownNameError
 from chorograph.ground.settings import plain, setting
 from chorograph.ground.stage import Outcome, Progress
 from chorograph.verbs.verb import Verb
@@ -45,7 +45,10 @@ def run(settings: Settings, progress: Progress) -> Outcome:
             f"{settings.area} holds no {FILE}; rate with `chorograph serve {settings.area}`, or give --ratings"
         )
     served = open_area(settings.area, cache=False)
-    table = RatingStore(settings.ratings or url_of(settings.area)).table(settings.name or served.slug)
+    store, name = RatingStore(settings.ratings or url_of(settings.area)), settings.name or served.slug
+    if (rated := store.areas()) and name not in rated:
+        raise UnknownNameError.of("area with ratings", name, rated)
+    table = store.table(name)
     with atomic_path(settings.out) as temporary:
         temporary.write_bytes(encode(table, served.area, _KINDS[settings.out.suffix]))
     counts = {"ratings": len(table), "raters": int(table["rater"].nunique())}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chorograph.acquisition.own.imagery.pixels import Depth, Scaling, depth_of, scaled
-from chorograph.area.images import MAX_PIXELS, read_rgb
+from chorograph.area.images import MAX_PIXELS, read_encoded, read_rgb
 from chorograph.ground.errors import ImageError, InputError
 from chorograph.ground.image_formats import SUFFIXES, format_of
 from chorograph.ground.stage import Ledger
@@ -125,10 +125,7 @@ def _opened(path: Path, scaling: Scaling) -> tuple[bytes, str, NDArray[np.uint8]
     if depth is not None and (depth.needs_choice or scaling.bands is not None):
         pixels = scaled(path, depth, scaling)
         return _png(pixels), ".png", pixels
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageError("missing", path) from error
+    data = read_encoded(path)
     known = format_of(data)
     if known is None and data:
         pixels = _by_pillow(path)
