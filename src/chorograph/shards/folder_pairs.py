@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from chorograph.area.images import read_encoded
 from chorograph.ground.errors import ImageError, InputError
-from chorograph.ground.files import within
+from chorograph.ground.files import MAX_TABLE, check_regular, within
 from chorograph.ground.image_formats import SUFFIXES, find_image_files, is_litter
 from chorograph.shards.caption_tables import LINES, TABLES, ImageFiles, columns_of, header_of, read_caption_rows
 from chorograph.shards.left_out import LeftOut
@@ -59,8 +58,10 @@ class FolderPairs:
     def image(self, row: int) -> bytes:
         """Return the encoded image; `ImageError` ("missing") where it is gone."""
         try:
-            return read_encoded(within(self.root, self.keys[row]))
-        except InputError as error:
+            path = within(self.root, self.keys[row])
+            check_regular(path, MAX_TABLE)
+            return path.read_bytes()
+        except (OSError, InputError) as error:
             raise ImageError("missing", self.uri(row)) from error
 
     def captions(self, row: int) -> tuple[str, ...]:
