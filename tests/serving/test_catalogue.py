@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chorograph.area.descriptions import Description, write_descriptions
+from chorograph.area.folder import Area
 from chorograph.ground.errors import AreaError, InputError, UnknownNameError
 from chorograph.serving.catalogue.cards import card, rank
 from chorograph.serving.catalogue.classes import CLASSES, STEPS, classify
@@ -174,3 +176,28 @@ def test_conditions_narrow_by_place_and_number(served: ServedArea) -> None:
 def test_titles_leave_the_unit_behind_the_numbers() -> None:
     assert title_of("sale_price_median_usd", unit="USD") == "Sale price median"
     assert title_of("bachelor", "population") == "Bachelor per population"
+    assert title_of("n_sales", unit="sales") == "N sales"
+
+
+def test_layers_bear_the_titles_that_the_area_gives_its_indicators(city: Path, tmp_path: Path) -> None:
+    place = tmp_path / "titled" / "area"
+    shutil.copytree(city / "area", place, ignore=shutil.ignore_patterns("images", "embeddings"))
+    area = Area.open(place)
+    said = {
+        "median_income": Description(title="Income of households"),
+        "carbon": Description(title="Carbon a head", per="population"),
+    }
+    write_descriptions(area, said)
+    run = tmp_path / "run"
+    shutil.copytree(city / "income", run)
+    frame = pd.read_parquet(run / "predictions.parquet").drop(columns="geometry")
+    frame.assign(indicator="carbon").to_parquet(run / "predictions.parquet")
+    (run / "scores.json").write_text('{"indicator": "carbon", "per": "population", "rows": []}', encoding="utf-8")
+    layers = read_layers(area, area.regions["region_id"].tolist(), [run])
+    titles = {key: layers[key].title for key in ("median_income", "carbon", "carbon-per-population", "population")}
+    assert titles == {
+        "median_income": "Income of households",
+        "carbon": "Carbon",  # what was counted: made of its name
+        "carbon-per-population": "Carbon a head",
+        "population": "Population",
+    }

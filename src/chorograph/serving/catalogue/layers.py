@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from chorograph.area.descriptions import Description, read_descriptions
 from chorograph.area.folder import Area
 from chorograph.ground.arrays import Vector
 from chorograph.ground.errors import AreaError, InputError, UnknownNameError
@@ -88,10 +89,19 @@ class Layer:
         return np.where(run.held_out, self.observed - run.predicted, np.nan)
 
 
-def title_of(indicator: str, per: str | None = None, unit: str = "") -> str:
-    """Return `median_income` as `Median income`; a unit at its end is left to stand behind the numbers."""
+def title_of(
+    indicator: str, per: str | None = None, unit: str = "", said: Mapping[str, Description] | None = None
+) -> str:
+    """Return the title that the area gives an indicator, else `median_income` as `Median income`.
+
+    A unit at its end is left to stand behind the numbers. A title of what is divided `per` another is not that of what
+    was counted.
+    """
+    described = (said or {}).get(indicator, Description())
+    if described.title and described.per == per:
+        return described.title
     words = indicator.replace("_", " ").split()
-    if len(words) > 1 and words[-1].lower() == unit.lower():
+    if len(words) > 1 and words[-1].lower() == unit.lower() and words[:-1] != ["n"]:
         words.pop()
     text = " ".join(words) or indicator
     shown = text[0].upper() + text[1:]
@@ -103,15 +113,15 @@ def read_layers(area: Area, region_ids: Sequence[str], runs: Sequence[Path]) -> 
 
     Raises `InputError` or `AreaError` naming a file that cannot be read.
     """
-    index = pd.Index(region_ids)
-    layers = {layer.key: layer for layer in _observed(area, index)}
+    index, said = pd.Index(region_ids), read_descriptions(area)
+    layers = {layer.key: layer for layer in _observed(area, index, said)}
     found: dict[str, list[tuple[Layer, Predicted]]] = {}
     tables = sorted((area.path / "predictions").glob("*.parquet"))
     for name, path, described in [
         *((run.name, run / "predictions.parquet", _described(run)) for run in runs),
         *((table.stem, table, {}) for table in tables),
     ]:
-        for layer, run in _predicted(name, path, described, index):
+        for layer, run in _predicted(name, path, described, index, said):
             found.setdefault(layer.key, []).append((layer, run))
     for key, made in found.items():
         base = layers.get(key, made[0][0])
@@ -159,14 +169,14 @@ def _same(run: Predicted, other: Predicted) -> bool:
     )
 
 
-def _observed(area: Area, index: pd.Index[str]) -> Iterator[Layer]:
+def _observed(area: Area, index: pd.Index[str], said: Mapping[str, Description]) -> Iterator[Layer]:
     """Give the indicators of an area; of several years, the latest that a region has."""
     rows = area.indicators.dropna(subset=["value"]).sort_values("year", na_position="first", kind="stable")
     for name, group in rows.groupby("indicator", sort=True):
         latest = group.drop_duplicates("region_id", keep="last")
         unit = "" if latest["unit"].iloc[0] == "unstated" else str(latest["unit"].iloc[0])
         values = _placed(index, latest["region_id"], latest["value"])
-        yield Layer(slug(str(name)), title_of(str(name), unit=unit), unit, values)
+        yield Layer(slug(str(name)), title_of(str(name), unit=unit, said=said), unit, values)
 
 
 def _described(run: Path) -> dict[str, Any]:
@@ -179,7 +189,7 @@ def _described(run: Path) -> dict[str, Any]:
 
 
 def _predicted(
-    name: str, path: Path, described: Mapping[str, Any], index: pd.Index[str]
+    name: str, path: Path, described: Mapping[str, Any], index: pd.Index[str], said: Mapping[str, Description]
 ) -> Iterator[tuple[Layer, Predicted]]:
     check_regular(path)
     try:
@@ -194,7 +204,7 @@ def _predicted(
         scores = _scores_of(described.get("scores.json", {}), str(indicator))
         per = scores.get("per") or described.get("manifest.json", {}).get("config", {}).get("per")
         unit = str(scores.get("unit") or "")
-        title = title_of(str(indicator), per, unit)
+        title = title_of(str(indicator), per, unit, said)
         key = slug(f"{indicator}-per-{per}" if per else str(indicator))
 
         def at(column: str, rows: pd.DataFrame = rows) -> Vector:
