@@ -79,6 +79,13 @@ def test_a_number_out_of_range_is_wrong_use(words: str, message: str) -> None:
     assert message in result.output
 
 
+def test_an_argument_given_as_an_option_is_told_its_place() -> None:
+    result = CliRunner().invoke(app, ["publish", "area", "--out", "published"])
+    assert result.exit_code == 2
+    assert "--out is no option here; give its value alone: " in result.output
+    assert "publish AREA OUT" in result.output
+
+
 def test_the_shell_completes_verbs() -> None:
     asked = {"_CHOROGRAPH_COMPLETE": "complete_bash", "COMP_WORDS": "chorograph cap", "COMP_CWORD": "1"}
     program = "from chorograph.cli import main; main()"

@@ -11,7 +11,7 @@ from dataclasses import MISSING
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from chorograph.cli.listing import KINDS
 from chorograph.cli.show import Bar, show_error, show_json, show_outcome, show_recipe
@@ -42,6 +42,19 @@ _GROUPS = {
         ("evaluate", "Judge a model: zero-shot, retrieval, probe, localisation, captions, published suites."),
     )
 }
+
+
+class _Command(TyperCommand):
+    """A command that says where an argument stands to who gives it as an option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse `--out FOLDER` where `FOLDER` alone is wanted."""
+        places = [str(one.name).rstrip("_") for one in self.params if one.param_type_name == "argument"]
+        for word in args:
+            if (flag := word.partition("=")[0]).removeprefix("--").replace("-", "_") in places and flag[:2] == "--":
+                wanted = " ".join(place.upper() for place in places)
+                ctx.fail(f"{flag} is no option here; give its value alone: {ctx.command_path} {wanted}")
+        return super().parse_args(ctx, args)
 
 
 class _OrRun(TyperGroup):
@@ -139,7 +152,7 @@ def _add(verb: Verb, group: typer.Typer, name: str) -> None:
 
     # The bell is click's mark of a paragraph that is not wrapped.
     example = f"\b\nExample:\n  {verb.example}" if verb.example else None
-    group.command(name, help=verb.summary, epilog=example)(_command(verb.settings, verb.positional, body))
+    group.command(name, cls=_Command, help=verb.summary, epilog=example)(_command(verb.settings, verb.positional, body))
 
 
 for _verb in VERBS.values():
