@@ -50,15 +50,20 @@ from chorograph.area.folder import Area
 from chorograph.area.images import read_rgb
 from chorograph.area.local_files import features_source, offline
 from chorograph.area.raster_files import open_raster
+from chorograph.captioning.describing.facts import read_predictions
+from chorograph.captioning.prompts import read_prompt
 from chorograph.curation.run.plan import read_plan
 from chorograph.curation.steps.detector import Detector, read_detector, write_detector
 from chorograph.evaluation.examples.layouts import read_captioned
 from chorograph.evaluation.suites.captions import read_captions
-from chorograph.graph.reading import read_facts
+from chorograph.evaluation.suites.generated import read_pictures as read_drawn
+from chorograph.evaluation.suites.localization import read_samples
+from chorograph.graph.reading import read_columns, read_facts
 from chorograph.ground.errors import AreaError, ChorographError
 from chorograph.ground.files import read_json
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import Ledger, read_manifest, run_stage, silent
+from chorograph.metrics.localization import region_mask
 from chorograph.models.adapters.methods import Adapter, add_adapter, load_adapter, save_adapter
 from chorograph.models.checkpoint import load_checkpoint, save_checkpoint
 from chorograph.models.coca.tokenizer import WordTokenizer
@@ -73,6 +78,7 @@ from chorograph.recipe.run import read_recipe
 from chorograph.reporting.run import read_run, read_runs
 from chorograph.serving.catalogue.layers import area_of_run
 from chorograph.shards.pairs import open_pairs
+from chorograph.study.explanation import read_concepts
 from chorograph.verbs import report
 from chorograph.verbs.table import get_verb
 
@@ -164,6 +170,11 @@ def _raster(folder: Path) -> None:
         raster.read()
 
 
+def _sentences(folder: Path) -> None:
+    for sample in read_samples(folder / "large"):
+        region_mask((64, 64), sample.regions)
+
+
 #: The formats of images that are mutated.
 _KINDS = ("jpg", "png", "tif", "webp", "gif", "bmp", "jp2")
 _DOORS = (
@@ -211,6 +222,14 @@ _DOORS = (
     Door("triples of text", "triples.tsv", lambda f: read_facts(f / "triples.tsv")),
     Door("caption table", "pairs/captions.csv", lambda f: read_captioned(f / "pairs/captions.csv", Ledger())),
     Door("captions to judge", "captions.json", lambda f: read_captions(f / "captions.json")),
+    Door("prompt", "prompt.toml", lambda f: read_prompt(str(f / "prompt.toml"))),
+    Door("concepts", "concepts.txt", lambda f: read_concepts(f / "concepts.txt")),
+    Door(
+        "points of a graph", "points.csv", lambda f: read_columns(f / "points.csv", ("poi", "category"), ("lon", "lat"))
+    ),
+    Door("pictures that were drawn", "drawn/pictures.json", lambda f: read_drawn(f / "drawn")),
+    Door("sentences of large images", "large/annotations/anno.json", _sentences),
+    Door("filed predictions", "area/predictions/p.parquet", lambda f: read_predictions(Area.open(f / "area"), "p")),
     Door("shard", "s.tar", lambda f: open_pairs([f / "s.tar"], lambda *reason: None)),
     *(Door(f"image {kind}", f"tiles/0.{kind}", lambda f, k=kind: read_rgb(f / f"tiles/0.{k}")) for kind in _KINDS),  # type: ignore[misc]
     Door("raster", "tiles/0.tif", _raster),
@@ -238,7 +257,7 @@ def _good() -> Path:
         "folds": 3,
         "block_m": 1000,
     }
-    _run("predict", {**asked, "out": folder / "run"})
+    _run("predict", {**asked, "out": folder / "run", "save": "p"})
     _stage(folder)
     (folder / "recipe.yaml").write_text(_RECIPE)
     (folder / "curate.yaml").write_text(_CURATE)
@@ -284,6 +303,16 @@ def _more(folder: Path, area: Area) -> None:
     for kind in _KINDS:
         Image.fromarray(patches[0]).save(folder / f"tiles/0.{kind}", format="JPEG2000" if kind == "jp2" else None)
     (folder / "tiles.csv").write_text("tile,lon,lat,captured\n0.jpg,1.5,2.5,2020-01-02\n0.png,1.6,2.5,2020-01-02\n")
+    (folder / "prompt.toml").write_text('view = "satellite"\ntext = "what is seen of {region}?"\nmax_tokens = 9\n')
+    (folder / "concepts.txt").write_text("a river\n# no word\nforest\n")
+    (folder / "points.csv").write_text("poi,category,lon,lat\na,food,1.5,2.5\nb,shop,1.6,2.5\n")
+    (folder / "drawn").mkdir()
+    write_json(folder / "drawn/pictures.json", {"pictures": [{"file": "0.png", "prompt": "a road"}]})
+    (folder / "large/annotations").mkdir(parents=True)
+    (folder / "large/imgs").mkdir()
+    Image.fromarray(patches[0]).save(folder / "large/imgs/a.png")
+    said = {"caption": "a road", "jpg_name": "a.png", "points": [[[1, 1], [9, 1], [9, 9]]]}
+    write_json(folder / "large/annotations/anno.json", [said, said])
     (folder / "triples.tsv").write_text("a\tnear\tb\nb\tnear\tc\n")
     (folder / "pairs").mkdir()
     for number in range(2):

@@ -21,8 +21,9 @@ from chorograph.area.folder import Area
 from chorograph.captioning.prompts import read_prompt
 from chorograph.curation.pictures import read_pictures
 from chorograph.curation.steps.detector import Detector, read_detector, write_detector
+from chorograph.ground.claims import claim
 from chorograph.ground.csv_rows import read_cells
-from chorograph.ground.errors import ChorographError, InputError
+from chorograph.ground.errors import ChorographError, InputError, OutputError
 from chorograph.ground.recipe_file import read_yaml
 from chorograph.ground.settings import configure
 from chorograph.ground.stage import silent
@@ -182,6 +183,21 @@ def test_a_database_that_another_program_changed(city: Path, tmp_path: Path, cha
         verb(configure(verb.settings, asked), silent)
     assert not (tmp_path / "out.csv").exists()
     assert url_of(city) != url
+
+
+def test_a_table_that_several_verbs_change_has_one_writer(city: Path) -> None:
+    """Each would write what it read before the other wrote: captions would be lost."""
+    area = Area.open(city)
+    before = area.captions
+    with claim(area.table_path("captions"), "somebody"):
+        for name in ("caption", "captions meta", "captions refine"):
+            verb = get_verb(name)
+            with pytest.raises(OutputError, match=r"captions\.parquet is being written by somebody"):
+                verb(configure(verb.settings, {"area": city}), silent)
+    assert area.captions.equals(before)
+    verb = get_verb("captions meta")
+    verb(configure(verb.settings, {"area": city}), silent)
+    assert len(area.captions) > len(before)
 
 
 def test_predictions_that_were_filed_are_checked(city: Path) -> None:

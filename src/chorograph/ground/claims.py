@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,13 +15,13 @@ from chorograph.ground.errors import OutputError
 
 
 @contextmanager
-def claim(place: Path, stage: str) -> Iterator[None]:
+def claim(place: Path, stage: str, wait_s: float = 0.0) -> Iterator[None]:
     """Hold `place`, a file or folder that may not exist yet, for `stage` while the block runs.
 
-    Raises `OutputError` where another process holds it, saying which. The lock file beside the place is of no meaning
-    once its process is gone: the next claim takes it over, and removes it at its end.
+    Raises `OutputError` where another process holds it, and still does after `wait_s`, saying which. The lock file
+    beside the place is of no meaning once its process is gone: the next claim takes it over, and removes it at its end.
     """
-    path = lock_path(place)
+    path, until = lock_path(place), time.monotonic() + wait_s
     handle = -1
     while handle < 0:
         with needing(place):
@@ -30,7 +31,9 @@ def claim(place: Path, stage: str) -> Iterator[None]:
             holder = _held_by(handle, path)
             os.close(handle)
             handle = -1
-            if holder is not None:  # else it has just gone: try again
+            if holder is not None and time.monotonic() < until:
+                time.sleep(0.05)
+            elif holder is not None:  # else it has just gone: try again
                 raise OutputError(f"{place} is being written by {holder}; wait for it, or choose another place")
     try:
         with suppress(OSError):  # a full disk takes the lock, but not who holds it

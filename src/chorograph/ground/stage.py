@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -83,12 +83,14 @@ def run_stage(
     config: Mapping[str, Any],
     inputs: Iterable[Path],
     work: Callable[[Ledger], None],
+    shared: Iterable[Path] = (),
 ) -> Outcome:
     """Run `work` unless the manifest says that it was done with this configuration and these inputs.
 
     The manifest is the commit: it is written last, so a stage that was interrupted is done again, and what it left is
     removed first. A stage is also done again when the library's version, an input's content, or an output (missing or
     changed) differs. Inputs count by their content, a folder of very many files by their names, sizes and times.
+    `shared` are files that other stages change too, one stage at a time.
     Raises `OutputError` where another process is at the same work, or the place cannot be written.
     """
     manifest = real(manifest.parent) / manifest.name
@@ -101,7 +103,7 @@ def run_stage(
         write_json(manifest, done)
         return done
 
-    return _once(name, manifest, config, inputs, make)
+    return _once(name, manifest, config, inputs, make, shared)
 
 
 def make_folder(
@@ -138,6 +140,7 @@ def _once(
     config: Mapping[str, Any],
     inputs: Iterable[Path],
     make: Callable[[Mapping[str, Any]], dict[str, Any]],
+    shared: Iterable[Path] = (),
 ) -> Outcome:
     """Make what a manifest vouches for, unless it does already; one process at a time, litter swept first."""
     asked = {
@@ -147,10 +150,13 @@ def _once(
         "inputs": {str(placed(path)): fingerprint(path) for path in inputs},
     }
     place = manifest.parent if manifest.name == MANIFEST else manifest
+    places = [place, *sorted(shared)]
     before = _holding(manifest, asked)
-    if before is not None and not _has_litter(place, manifest):
+    if before is not None and not _has_litter(places, manifest):
         return Outcome(before, skipped=True)
-    with claim(place, name):
+    with ExitStack() as claims:
+        for one in places:
+            claims.enter_context(claim(one, name))
         for folder, target in _littered(place, manifest):
             sweep(folder, target)
         before = _holding(manifest, asked)  # another process may have done it since
@@ -164,8 +170,9 @@ def _littered(place: Path, manifest: Path) -> list[tuple[Path, str | None]]:
     return [(home_of(place), place.name), (manifest.parent, None)]
 
 
-def _has_litter(place: Path, manifest: Path) -> bool:
-    return os.path.lexists(lock_path(place)) or any(has_drafts(*where) for where in _littered(place, manifest))
+def _has_litter(places: list[Path], manifest: Path) -> bool:
+    drafts = any(has_drafts(*where) for where in _littered(places[0], manifest))
+    return drafts or any(os.path.lexists(lock_path(place)) for place in places)
 
 
 def _done(asked: Mapping[str, Any], ledger: Ledger, folder: Path, started: float) -> dict[str, Any]:

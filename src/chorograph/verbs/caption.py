@@ -66,6 +66,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         config={**_asked(settings), "failed": failures(book_path(area, settings.captioner))},
         inputs=inputs(settings),
         work=work,
+        shared=[area.table_path("captions")],
     )
 
 

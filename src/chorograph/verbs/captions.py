@@ -45,6 +45,7 @@ def refine(settings: RefineVerb, progress: Progress) -> Outcome:
         config={**plain(settings), "captions": _digest(area)},
         inputs=[settings.area / f"{name}.parquet" for name in tables],
         work=work,
+        shared=[area.table_path("captions")],
     )
 
 
@@ -85,7 +86,10 @@ def restore(settings: RestoreSettings, progress: Progress) -> Outcome:
     if again:  # each is asked for on purpose
         manifest.unlink(missing_ok=True)
     (area.path / "captions_refined.manifest.json").unlink(missing_ok=True)
-    outcome = run_stage("captions restore", manifest=manifest, config=plain(settings), inputs=[], work=work)
+    captions = area.table_path("captions")
+    outcome = run_stage(
+        "captions restore", manifest=manifest, config=plain(settings), inputs=[], work=work, shared=[captions]
+    )
     if again:
         store.forget(area, settings.rules)
     return outcome
@@ -128,6 +132,7 @@ def choose(settings: ChooseSettings, progress: Progress) -> Outcome:
         config={**plain(settings), "captions": _digest(area, origin)},
         inputs=[settings.area / "images.parquet", *(Path(name) for name in settings.encoders if Path(name).exists())],
         work=work,
+        shared=[area.table_path("captions")],
     )
 
 
@@ -162,6 +167,7 @@ def meta(settings: MetaSettings, progress: Progress) -> Outcome:
         config={**plain(settings), "captions": _digest(area, "human")},
         inputs=[settings.area / f"{name}.parquet" for name in tables],
         work=work,
+        shared=[area.table_path("captions")],
     )
 
 

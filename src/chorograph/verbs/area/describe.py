@@ -25,13 +25,15 @@ class Settings:
 
 def run(settings: Settings, progress: Progress) -> Outcome:
     """Add what is said to the area's indicators.toml, and tell what it says now."""
-    from chorograph.area.descriptions import parse_descriptions, read_descriptions, write_descriptions
+    from chorograph.area.descriptions import FILE, parse_descriptions, read_descriptions, write_descriptions
     from chorograph.area.folder import Area
+    from chorograph.ground.claims import claim
 
     area = Area.open(settings.area)
     said = parse_descriptions(settings.describe)
     if said:
-        write_descriptions(area, said)
+        with claim(area.path / FILE, "area describe", wait_s=30.0):
+            write_descriptions(area, said)
     rows = [
         [name, *(getattr(description, key) or "" for key in ("title", "scale", "per", "need", "kind"))]
         for name, description in read_descriptions(area).items()

@@ -93,6 +93,7 @@ def run(settings: Settings, progress: Progress) -> Outcome:
         config=plain(settings),
         inputs=inputs(settings),
         work=work,
+        shared=[area.table_path("triples")],
     )
 
 

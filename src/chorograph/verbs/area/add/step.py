@@ -111,6 +111,7 @@ def adding(kind: str, summary: str, settings: type[Step], add: Add, *, tables: S
             config=plain(asked),
             inputs=asked.inputs(),
             work=lambda ledger: add(area, asked, ledger, progress),
+            shared=[area.table_path(table) for table in (*tables, *(["images"] if "captions" in tables else []))],
         )
 
     return Verb(
