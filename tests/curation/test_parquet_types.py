@@ -15,9 +15,10 @@ import pytest
 from chorograph.curation.rows import Context, Drop, Row
 from chorograph.curation.run.engine import engine
 from chorograph.curation.run.guard import apply_guarded
+from chorograph.curation.run.output import place_of
 from chorograph.curation.run.partitions import find_partitions
 from chorograph.curation.run.plan import Columns
-from chorograph.curation.run.queries import read_input
+from chorograph.curation.run.queries import day_of, read_input
 from chorograph.ground.errors import InputError
 
 BASE = {"caption": ["a road", "a river"], "url": ["http://a.example/1", "http://a.example/2"]}
@@ -130,3 +131,59 @@ def test_a_step_that_fails_at_a_row_costs_that_row() -> None:
 def test_a_step_that_fails_at_every_row_is_at_fault_itself() -> None:
     with pytest.raises(RuntimeError, match="codec"):
         apply_guarded(_Fussy(set(range(6))), [{"key": number} for number in range(6)], Context("nowhere"))
+
+
+def test_every_way_to_write_a_day_in_words_is_one_day() -> None:
+    same = ["2020-01-02", " 2020/01/02 ", "20200102", "2020:01:02 23:30:00", "2020-01-01T23:30:00-08:00"]
+    assert {day_of(text) for text in [*same, "Thu, 02 Jan 2020 23:30:00 GMT"]} == {"2020-01-02"}
+    assert [day_of(text) for text in ("2020-05", "02.01.2020", "2020-13-45", " ", None)] == [
+        "2020-05", "02.01.2020", "2020-13-45", None, None,
+    ]  # fmt: skip
+
+
+def test_a_column_that_some_files_lack_is_empty_there(tmp_path: Path) -> None:
+    write(tmp_path / "parts" / "0.parquet", licence=["cc", "cc"], image=[b"1", b"2"])
+    write(tmp_path / "parts" / "1.parquet")
+    pq.write_table(pa.table({"caption": pa.array([], pa.float32())}), tmp_path / "parts" / "2.parquet")
+    found = read(tmp_path / "parts", licence="licence", image="image")
+    assert found["licence"] == ["cc", "cc", None, None]
+    assert found["image"] == [b"1", b"2", None, None]
+    with pytest.raises(InputError, match="has no column 'lon'"):
+        read(tmp_path / "parts", lon="lon")
+
+
+def test_fields_of_structs_are_named_with_a_dot(tmp_path: Path) -> None:
+    images = [{"bytes": b"1", "path": "a.jpg"}, {"bytes": b"2", "path": None}]
+    file = write(tmp_path / "a.parquet", image=images, about=[{"text": {"en": "a road"}}, None])
+    found = read(file, caption="about.text.en", image="image.bytes")
+    assert (found["caption"], found["image"]) == (["a road", None], [b"1", b"2"])
+    with pytest.raises(InputError, match=r"a field of it: image\.bytes"):
+        read(file, image="image")
+
+
+def test_hidden_files_are_told_and_folders_named_like_a_column(tmp_path: Path) -> None:
+    write(tmp_path / "p" / "lang=en" / "0.parquet")
+    for name in ("._0.parquet", "_temporary/0.parquet"):
+        (tmp_path / "p" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "p" / name).write_bytes(b"x")
+    told: list[str] = []
+    assert sum(p.rows for p in find_partitions([str(tmp_path / "p")], Columns(), 1000, told.append)) == 2
+    assert len(told) == 2
+    with pytest.raises(InputError, match="a name of folders: give each as an --in"):
+        find_partitions([str(tmp_path / "p")], Columns(source="lang"), 1000)
+
+
+def test_files_that_are_no_parquet_or_name_a_column_twice(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError, match="it is a Git LFS pointer"):
+        read(tmp_path / "a.parquet")
+    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["caption", "caption"])
+    pq.write_table(twice, tmp_path / "b.parquet")
+    with pytest.raises(InputError, match="two columns called 'caption'"):
+        read(tmp_path / "b.parquet")
+
+
+def test_a_place_is_in_degrees_or_none() -> None:
+    assert place_of(-180.0, 90.0) == (-180.0, 90.0)
+    for lon, lat in ((float("inf"), 1.0), (float("nan"), 1.0), (50.0, 110.0), (None, 1.0), (1.0, None)):
+        assert place_of(lon, lat) == (None, None)

@@ -45,7 +45,7 @@ def write_corpus(out: Path, plan: Plan, result: Result, progress: Progress = sil
     output = plan.output
     images: list[pd.DataFrame] = []
     captions: list[pd.DataFrame] = []
-    written = 0
+    written = nowhere = 0
     total = result.funnel.rows()[-1]["remain"]
     described = [Source(name, licence="each image's own") for name in sorted(result.funnel.read)]
     name = output.name or out.parent.name
@@ -66,10 +66,12 @@ def write_corpus(out: Path, plan: Plan, result: Result, progress: Progress = sil
                         writers[name] = stack.enter_context(writer)
                     uri = f"shards/{writers[name].write(image_id, _members(row, read_packed(packs, row), output))}"
                 licence = row["licence"] or "unstated"
+                lon, lat = place_of(row["lon"], row["lat"])
+                nowhere += lon is None and (row["lon"], row["lat"]) != (None, None)
                 of_images.append(
                     {
-                        "image_id": image_id, "view": output.view, "uri": uri, "url": row["url"], "lon": row["lon"],
-                        "lat": row["lat"], "captured": row["captured"], "source": row["source"], "licence": licence,
+                        "image_id": image_id, "view": output.view, "uri": uri, "url": row["url"], "lon": lon,
+                        "lat": lat, "captured": row["captured"], "source": row["source"], "licence": licence,
                         "sha256": row["sha256"], "role": side,
                     }
                 )  # fmt: skip
@@ -97,7 +99,14 @@ def write_corpus(out: Path, plan: Plan, result: Result, progress: Progress = sil
         "captions": len(said),
         "images with bytes": int(frame["uri"].notna().sum()),
         "val": int((frame["role"] == "val").sum()),
+        **({"images whose place was none, left empty": nowhere} if nowhere else {}),
     }
+
+
+def place_of(lon: float | None, lat: float | None) -> tuple[float | None, float | None]:
+    """Return a place in degrees, or nothing where one of the two is missing, not finite or out of range."""
+    inside = lon is not None and lat is not None and abs(lon) <= 180 and abs(lat) <= 90
+    return (lon, lat) if inside else (None, None)
 
 
 _IMAGES = ("image_id", "view", "uri", "url", "lon", "lat", "captured", "source", "licence", "sha256")

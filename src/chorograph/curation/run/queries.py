@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -21,8 +24,8 @@ from chorograph.curation.steps.keywords import Keywords
 #: The columns that a query reads of the input, beside `image`.
 _READ = ("caption", "url", "source", "licence", "lon", "lat", "captured")
 
-#: A text that begins with a day and goes on with a time.
-_DATED = r"^\d{4}-\d{2}-\d{2}[T ]"
+#: A day of numbers, whatever stands between them.
+_MARKED = re.compile(r"^(\d{4})[/:.](\d{2})[/:.](\d{2})(?=\D|$)")
 #: In a process, one batch at a time: a step brings its own threads, and politeness to a host holds for all of them.
 _ONE_BATCH = threading.Lock()
 
@@ -33,7 +36,7 @@ def read_input(partition: Partition, columns: Columns) -> Any:
     Files that hold a column in another type than others are read by themselves, and meet in ours.
     """
     module = daft()
-    alike: dict[tuple[str, ...], list[Piece]] = {}
+    alike: dict[tuple[tuple[str, str], ...], list[Piece]] = {}
     for piece in partition.pieces:
         alike.setdefault(piece.types, []).append(piece)
     first, *others = [_read_alike(pieces, partition, columns) for pieces in alike.values()]
@@ -45,29 +48,57 @@ def read_input(partition: Partition, columns: Columns) -> Any:
 def _read_alike(pieces: Sequence[Piece], partition: Partition, columns: Columns) -> Any:
     module = daft()
     frame = module.read_parquet([piece.path for piece in pieces], row_groups=[list(piece.groups) for piece in pieces])
-    col, lit = module.col, module.lit
-    held = dict(zip(partition.columns, pieces[0].types, strict=False))
+    held = dict(pieces[0].types)
     wanted = []
     for ours in _READ:
-        there = col(getattr(columns, ours)) if ours in partition.columns else lit(None)
+        there = _column(frame, getattr(columns, ours)) if ours in held else module.lit(None)
         if ours == "captured" and ours in held:
             there = _day(there, held[ours])
         wanted.append(there.cast(_types()[ours]).alias(ours))
     if "image" in partition.columns:
-        wanted.append(col(columns.image).cast(module.DataType.binary()).alias("image"))
+        image = _column(frame, columns.image) if "image" in held else module.lit(None)
+        wanted.append(image.cast(module.DataType.binary()).alias("image"))
     return frame.select(*wanted)
 
 
+def _column(frame: Any, name: str) -> Any:
+    """Return a column, or the field of a struct that STRUCT.FIELD names."""
+    if name in frame.column_names:
+        return daft().col(name)
+    first, *fields = name.split(".")
+    return reduce(lambda column, field: column[field], fields, daft().col(first))
+
+
 def _day(column: Any, kind: str) -> Any:
-    """Return the day of dates, times and texts that begin like one as YYYY-MM-DD (of times with a zone, in UTC)."""
+    """Return the day of dates, times and texts as YYYY-MM-DD (of times with a zone, in UTC)."""
     functions, text = daft().functions, daft().DataType.string()
     if kind.startswith(("date", "timestamp")):
         column = functions.convert_time_zone(column, "UTC") if "tz=" in kind else column
         return functions.strftime(column.cast(daft().DataType.date()), "%Y-%m-%d")
     if kind == "null":
         return column
-    said = column.cast(text)
-    return functions.when(functions.regexp(said, _DATED), functions.left(said, 10)).otherwise(said)
+
+    def days(batch: Any) -> Any:
+        return pa.array([day_of(said) for said in batch.to_arrow().to_pylist()], pa.string())
+
+    return daft().func.batch(return_dtype=text)(days)(column.cast(text))
+
+
+def day_of(said: str | None) -> str | None:
+    """Return the day that a text tells, as YYYY-MM-DD, of a time with a zone in UTC; None for a blank.
+
+    Read are ISO 8601, its day with other marks (2020/01/02, EXIF's 2020:01:02) and mail's dates (Thu, 02 Jan 2020 …).
+    What tells no whole day (2020, 2020-05, 02.01.2020) is left as it is.
+    """
+    text = (said or "").strip()
+    plain = _MARKED.sub(r"\1-\2-\3", text)
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            when = read(plain)
+            return (when.astimezone(UTC) if when.tzinfo else when).date().isoformat()
+        except (ValueError, OverflowError):
+            continue
+    return text or None
 
 
 def with_key(frame: Any) -> Any:

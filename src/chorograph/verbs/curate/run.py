@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,13 +63,18 @@ def curate_with(
 
     (recipe,) = inputs(settings)
     plan = read_plan(recipe, read_arguments(settings.set))
-    partitions = find_partitions(settings.in_, plan.columns, settings.partition_rows)
+    hidden: Counter[str] = Counter()
+    partitions = find_partitions(
+        settings.in_, plan.columns, settings.partition_rows, lambda reason: hidden.update([reason])
+    )
     for line in plan.lines():
         announce(line)
     rows = sum(partition.rows for partition in partitions)
     announce(f"{rows:,} rows in {len(partitions):,} partitions, engine {settings.engine}")
 
     def work(ledger: Ledger) -> None:
+        for reason, number in hidden.items():
+            ledger.drop(reason, number)
         curate(
             plan,
             partitions,
