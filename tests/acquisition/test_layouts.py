@@ -245,3 +245,22 @@ def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "src" / "farm").mkdir(parents=True)
     with pytest.raises(InputError, match="farm holds no images"):
         import_image_folder(tmp_path / "src", tmp_path / "area", Ledger())
+
+
+@pytest.mark.parametrize(("first", "second"), [("train", "valid"), ("Training", "Testing")])
+def test_parts_of_a_data_set_are_no_classes(first: str, second: str, tmp_path: Path) -> None:
+    for part in (first, second, "__MACOSX", "lost+found"):
+        for name in ("farm", "port"):
+            (tmp_path / "src" / part / name).mkdir(parents=True)
+            (tmp_path / "src" / part / name / "1.jpg").write_bytes(JPEG)
+    (tmp_path / "src" / first / "preview.jpg").write_bytes(JPEG)
+    ledger = Ledger()
+    import_image_folder(tmp_path / "src", tmp_path / "area", ledger)
+    area = Area.open(tmp_path / "area")
+    assert check_area(area) == []
+    assert set(area.triples["tail"]) == {"class:farm", "class:port"}
+    split = area.split("official")
+    role = {"valid": "val", "Testing": "test"}[second]
+    assert split["role"].value_counts().to_dict() == {"train": 2, role: 2}
+    assert set(split[split["role"] == role]["image_id"]) == {f"{second}/farm/1", f"{second}/port/1"}
+    assert ledger.dropped["image beside the class folders, of no class"] == 1

@@ -174,6 +174,9 @@ def test_only_a_mask_is_opacity() -> None:
         (lambda rgb: (rgb[:1] / 800).astype(np.float32), r"float"),
         (lambda rgb: (rgb / 800).astype(np.float32), r"3 x 32 bit float"),
         (lambda rgb: (rgb[:1] / 800).astype(np.float64), r"float"),
+        (lambda rgb: rgb[:1].astype(np.int8), r"8 bit signed"),
+        (lambda rgb: rgb[:1].astype(np.int32) * 1000, r"values from \d+ to \d{5,}"),
+        (lambda rgb: -rgb[:1].astype(np.int32) - 1, r"values from -\d+ to -1"),
     ],
 )
 def test_stacks_are_called_what_they_are(bands: Any, held: str, tmp_path: Path, rgb: NDArray[np.uint8]) -> None:

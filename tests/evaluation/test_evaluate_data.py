@@ -191,3 +191,14 @@ def test_captions_without_classes_are_no_classification(tmp_path: Path) -> None:
     (tmp_path / "captions.json").write_text('[{"image": "0.jpg", "captions": ["x"]}]')
     with pytest.raises(InputError, match="names no classes"):
         read_classified(tmp_path, Ledger())
+
+
+def test_parts_are_read_by_any_of_their_names(tmp_path: Path) -> None:
+    for part in ("Train", "validation", "TEST"):
+        tiny.write_classes(tmp_path / part, ["a", "b"], 1)
+    (tmp_path / "lost+found").mkdir()
+    ledger = Ledger()
+    examples = read_classified(tmp_path, ledger)
+    assert sorted({example.role for example in examples if example.role}) == ["test", "train", "val"]
+    assert {example.kind for example in examples} == {"a", "b"}
+    assert sum(ledger.dropped.values()) == 1

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from chorograph.evaluation.suites.zero_shot import coinciding
-from chorograph.ground.errors import InputError
+from chorograph.ground.errors import InputError, SettingError
+from chorograph.ground.stage import Ledger
 from chorograph.models.adapters.methods import Adapter, add_adapter, load_adapter, save_adapter
 from chorograph.models.coca.tokenizer import WordTokenizer, unknown_words
+from chorograph.models.devices import device_of
 from chorograph.models.encoders.open_clip import check_vocabulary, new_model
+from chorograph.models.encoders.registry import load_encoder
+from chorograph.pretraining.config import PretrainConfig
+from chorograph.pretraining.feeds.corpus import Corpus
+from chorograph.pretraining.run import pretrain
 from chorograph.shards.rs5m import check_parts
 
 CAPTIONS = ["a road beside a river", "a river beside trees", "trees beside a road"]
@@ -69,3 +77,39 @@ def test_split_archives_are_whole_or_refused(tmp_path: Path) -> None:
     parts[1].write_bytes(bytes(7))
     with pytest.raises(InputError, match="_ab is of another size"):
         check_parts(parts)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "mps"])
+def test_a_device_that_is_not_there_is_said_by_every_loader(device: str) -> None:
+    with pytest.raises(InputError, match=f"device {device} was asked for, but torch .*use --device cpu"):
+        load_encoder("colour", device)
+    assert device_of("cpu") == "cpu"
+    assert device_of("auto") in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"adapter_rank": 4},
+        {"adapter": "ia3", "adapter_rank": 4},
+        {"adapter_towers": ["image"]},
+        {"objective": "clip", "captioning_weight": 2.0},
+        {"graph_weight": 2.0},
+        {"distill_weight": 2.0},
+        {"cooldown": 0.5},
+        {"keep": "best", "holdout": "0"},
+        {"tokenizer": "open_clip", "init": Path()},
+    ],
+    ids=str,
+)
+def test_a_setting_without_effect_is_refused_before_work(settings: dict[str, Any], tmp_path: Path) -> None:
+    asked = PretrainConfig(area=tmp_path / "none", out=tmp_path / "out", device="cpu", **settings)
+    with pytest.raises(SettingError, match="has no effect without"):
+        pretrain(asked.area, asked)
+
+
+def test_shards_do_not_say_whose_captions_they_hold(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w"):
+        pass
+    with pytest.raises(InputError, match="whose its captions are; leave --captions away"):
+        Corpus.open(tmp_path / "a.tar", Ledger(), origins=["human"])

@@ -11,6 +11,7 @@ import rasterio
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from chorograph.area.images import read_rgb
 from chorograph.ground.errors import InputError
 from chorograph.searching import large_image
 from chorograph.searching.large_image import open_large_image
@@ -129,3 +130,12 @@ def test_a_tiff_opens_no_other_file(tmp_path: Path, bands: NDArray[np.uint8]) ->
     )
     with pytest.raises(InputError, match=r"a\.vrt"), open_large_image(tmp_path / "a.vrt"):
         pass
+
+
+def test_where_white_is_zero_both_readers_agree(tmp_path: Path, bands: NDArray[np.uint8]) -> None:
+    path = write(tmp_path / "scan.tif", bands[:1], photometric="miniswhite")
+    with open_large_image(path) as image:
+        pixels = image.read((0, image.shape[0], 0, image.shape[1]))
+    assert pixels is not None
+    np.testing.assert_array_equal(pixels[..., 0], 255 - bands[0])
+    np.testing.assert_array_equal(pixels, read_rgb(path))

@@ -270,8 +270,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         # Pillow clips 16-bit values at 255 when asked for RGB; a linear stretch of the full range keeps the picture.
         values = np.asarray(image, dtype=np.float64)
+        if values.size and (values.min() < 0 or values.max() > 65535):
+            said = f"values from {values.min():g} to {values.max():g}"
+            raise ImageError(f"bands or bit depth not supported ({said}): convert to 8-bit RGB", "")
         top = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0.0) > 255.0 else 255.0
         image = Image.fromarray(np.clip(values / top * 255.0, 0.0, 255.0).astype(np.uint8))
+    if image.format == "TIFF" and 2 in image.tag_v2.get(339, ()) and image.mode in ("L", "RGB"):  # type: ignore[attr-defined]
+        raise ImageError("bands or bit depth not supported (8 bit signed): convert to 8-bit RGB", "")
     if image.format == "TIFF" and image.mode in ("RGBA", "RGBX", "LA"):
         *colours, last = image.split()
         if image.mode == "RGBX" or not is_opacity(np.asarray(last)):

@@ -15,6 +15,7 @@ from chorograph.captioning.request import Answer, Record, Request
 from chorograph.captioning.settings import CaptionSettings
 from chorograph.ground.errors import ImageError, InputError
 from chorograph.ground.stage import fingerprint
+from chorograph.models.devices import device_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +72,7 @@ def coca_captioner(argument: str, settings: CaptionSettings, prompt: Prompt, are
         from chorograph.models.encoders.open_clip import OpenClipEncoder
         from chorograph.models.encoders.registry import load_encoder
 
-        encoder = load_encoder(argument, _device(settings.device))
+        encoder = load_encoder(argument, device_of(settings.device))
         if not isinstance(encoder, OpenClipEncoder):
             raise InputError(f"{argument} has no decoder; captions need a CoCa")
 
@@ -99,7 +100,7 @@ def hf_captioner(argument: str, settings: CaptionSettings, prompt: Prompt, area:
     def load() -> Write:
         from chorograph.models.captioners.chat import load_writer
 
-        write_texts = load_writer(argument, _device(settings.device), drawing)
+        write_texts = load_writer(argument, device_of(settings.device), drawing)
 
         def write(images: list[NDArray[np.uint8]], requests: Sequence[Request]) -> list[tuple[str, float | None]]:
             prompts = [(request.system, request.prompt) for request in requests]
@@ -114,11 +115,3 @@ def _identity(argument: str, decoding: dict[str, Any]) -> str:
     """Return what names the words of a model: the content of its folders, and how it draws."""
     content = [fingerprint(Path(part)) if Path(part).exists() else part for part in argument.split("+")]
     return hashlib.sha256(json.dumps([content, decoding], sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _device(asked: str) -> str:
-    if asked != "auto":
-        return asked
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

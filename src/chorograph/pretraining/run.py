@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from chorograph.area.folder import Area
-from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.errors import InputError, SettingError, UnknownNameError
 from chorograph.ground.settings import plain
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.models.checkpoint import check_target, load_checkpoint, save_checkpoint
@@ -299,6 +299,28 @@ def _check(config: PretrainConfig) -> None:
         raise InputError("--graph keeps its tower whole in each process; leave --fsdp away")
     if config.save_every and (config.adapter != "none" or config.fsdp):
         raise InputError("--save-every writes whole checkpoints: leave --adapter and --fsdp away")
+    for name, works, needed in _only_with(config):
+        default = PretrainConfig.__dataclass_fields__[name]
+        given = getattr(config, name)
+        if not works and given != (default.default_factory() if callable(default.default_factory) else default.default):
+            raise SettingError(f"--{name.replace('_', '-')} has no effect without {needed}; leave it away, or add that")
+
+
+def _only_with(config: PretrainConfig) -> list[tuple[str, bool, str]]:
+    """Return settings that work with others alone: their name, whether those are there, and which they are."""
+    ranked = config.adapter in ("lora", "rslora", "dora", "unipelt")
+    shown = config.val is not None or config.holdout not in ("0", "0.0")
+    fresh = config.init is None or config.init.is_file()
+    return [
+        ("adapter_rank", ranked, "--adapter lora, rslora, dora or unipelt"),
+        ("adapter_towers", config.adapter != "none", "--adapter"),
+        ("captioning_weight", config.objective == "coca", "--objective coca"),
+        ("graph_weight", config.graph is not None, "--graph"),
+        ("distill_weight", config.distill is not None, "--distill"),
+        ("cooldown", config.schedule == "constant-cooldown", "--schedule constant-cooldown"),
+        ("keep", shown, "images held out to choose by (--holdout, --val)"),
+        ("tokenizer", fresh, "a model of its own (--init FOLDER brings its tokenizer)"),
+    ]
 
 
 PAIRS = Trainer(PretrainConfig, pair_inputs, train_pairs)

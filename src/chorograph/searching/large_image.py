@@ -122,6 +122,8 @@ class _GeoTiff:
     stretch: tuple[float, float] | None
     #: The colours of a file that holds numbers of colours.
     palette: Pixels | None
+    #: Whether 0 stands for white, as in scans.
+    negative: bool
     #: Whether a last band called alpha is near infrared or the like, and hides nothing.
     opaque: bool
 
@@ -142,7 +144,8 @@ class _GeoTiff:
             stretch = (float(low), float(max(high, low + 1e-9)))
         last = dataset.read(dataset.count, out_shape=_within(dataset, 1024))
         called_alpha = dataset.count > 1 and dataset.colorinterp[-1].name == "alpha"
-        return cls(dataset, position, stretch, palette, called_alpha and not is_opacity(last))
+        negative = palette is None and dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
+        return cls(dataset, position, stretch, palette, negative, called_alpha and not is_opacity(last))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -168,7 +171,7 @@ class _GeoTiff:
             low, high = self.stretch
             share = np.clip((values.astype(np.float32) - low) / (high - low), 0, 1)
             values = np.rint(255 * np.nan_to_num(share)).astype(np.uint8)
-        shown = np.where(mask[..., None], values, np.uint8(255))
+        shown = np.where(mask[..., None], 255 - values if self.negative else values, np.uint8(255))
         return np.ascontiguousarray(np.broadcast_to(shown, (*mask.shape, 3)))
 
     def _held(self, values: Any, **which: Any) -> Any:

@@ -11,15 +11,28 @@ from chorograph.acquisition.holding import hold
 from chorograph.area.draft import AreaDraft
 from chorograph.area.folder import Source
 from chorograph.ground.errors import InputError
-from chorograph.ground.image_formats import find_image_files, is_litter
+from chorograph.ground.image_formats import SUFFIXES, find_image_files, is_litter
 from chorograph.ground.stage import Ledger, Progress, silent
+
+#: What parts of a data set are called, and their roles.
+_PARTS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+def parts_of(source: Path) -> dict[str, Path]:
+    """Return the folders of train, val and test by their role where SOURCE holds nothing but such, else nothing."""
+    folders = [path for path in source.iterdir() if path.is_dir() and not is_litter(path)] if source.is_dir() else []
+    parts = {_PARTS.get(path.name.lower(), ""): path for path in sorted(folders)}
+    return parts if len(parts) == len(folders) and "" not in parts else {}
 
 
 def find_images(source: Path, ledger: Ledger) -> list[tuple[str, Path]]:
     """Return (class, file) of every image below SOURCE/CLASS, sorted; `InputError` for a class folder without images.
 
-    Hidden folders and files, a system's own (`__MACOSX`, `._a.jpg`) and links that lead out of SOURCE are left out and
-    counted.
+    Hidden folders and files, a system's own (`__MACOSX`, `._a.jpg`), images beside the class folders and links that
+    lead out of SOURCE are left out and counted.
     """
     if not source.is_dir():
         raise InputError(f"{source} is not a folder")
@@ -39,14 +52,18 @@ def find_images(source: Path, ledger: Ledger) -> list[tuple[str, Path]]:
                 ledger.drop("link that leads out of the folder")
     if not found:
         raise InputError(f"{source} holds no class folders with images")
+    beside = [path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()]
+    ledger.drop("image beside the class folders, of no class", len(beside))
     return found
 
 
 def import_image_folder(
     source: Path, out: Path, ledger: Ledger, *, skip_bad: bool = False, progress: Progress = silent
 ) -> None:
-    """Build a corpus from SOURCE/CLASS/IMAGE."""
-    found = [(str(file.relative_to(source).with_suffix("")), name, file) for name, file in find_images(source, ledger)]
+    """Build a corpus from SOURCE/CLASS/IMAGE, or from SOURCE/PART/CLASS/IMAGE with the parts as `splits/official`."""
+    parts = parts_of(source)
+    listed = [(role, *one) for role, part in (parts or {"": source}).items() for one in find_images(part, ledger)]
+    found = [(str(file.relative_to(source).with_suffix("")), name, file) for _, name, file in listed]
     with AreaDraft(out, out.name, source.name, [Source(source.name)]) as draft:
         rows = []
         for done, (image_id, _, file) in enumerate(found, start=1):
@@ -58,5 +75,7 @@ def import_image_folder(
         triples, entities = class_facts((image_id, name) for image_id, name, _ in found)
         draft.write("entities", entities)
         draft.write("triples", triples)
+        if parts:
+            draft.write_split("official", images[["image_id"]].assign(role=[role for role, *_ in listed]))
     ledger.count("images", len(found))
     ledger.count("classes", len({name for _, name, _ in found}))

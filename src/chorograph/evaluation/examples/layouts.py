@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chorograph.acquisition.own.image_folder import find_images
+from chorograph.acquisition.own.image_folder import find_images, parts_of
 from chorograph.area.folder import Area
 from chorograph.ground.errors import InputError
 from chorograph.ground.image_formats import is_litter
 from chorograph.ground.stage import Ledger
 from chorograph.shards.caption_tables import CaptionRow, ImageFiles, by_image, read_caption_rows
 
-_ROLES = ("train", "val", "test")
 _JSON_FILES = ("captions.json", "dataset_*.json")
 _OTHER_FILES = ("metadata.jsonl", "metadata.csv", "*_test.csv", "*.csv", "*.tsv", "*.jsonl", "*.json")
 
@@ -124,10 +123,11 @@ def _read_folder(data: Path, ledger: Ledger) -> list[Example]:
     if len(folders) == 1 and any(path.is_dir() and not is_litter(path) for path in folders[0].iterdir()):
         ledger.drop("folder that is hidden or one of the system, no class", len(every) - len(folders))
         return _read_folder(folders[0], ledger)
-    if folders and {path.name for path in folders} <= set(_ROLES):
+    if parts := parts_of(data):
+        ledger.drop("folder that is hidden or one of the system, no class", len(every) - len(folders))
         return [
-            replace(example, role=folder.name, key=f"{folder.name}/{example.key}")
-            for folder in sorted(folders)
+            replace(example, role=role, key=f"{folder.name}/{example.key}")
+            for role, folder in parts.items()
             for example in _read_folder(folder, ledger)
         ]
     found = find_images(data, ledger)

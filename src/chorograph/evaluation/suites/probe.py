@@ -69,7 +69,10 @@ def evaluate_probe(
         np.array([row[str(e.kind)] for e in encoded.examples], dtype=np.int64) for encoded in (train, test)
     )
     if np.bincount(known).max(initial=0) < _FOLDS or len(np.unique(known)) < 2:
-        raise InputError(f"{len(known)} training images are too few for a probe; it needs 2 classes of {_FOLDS} images")
+        left = f" ({copies.sum()} more are, or look like, tested ones)" if copies.any() else ""
+        raise InputError(
+            f"{len(known)} training images{left} are too few for a probe; it needs 2 classes of {_FOLDS} images"
+        )
     probes = {
         "linear probe": _linear(train.vectors, known, seed, ledger),
         f"{_NEIGHBOURS} nearest neighbours": make_pipeline(

@@ -20,6 +20,7 @@ from chorograph.ground.extras import naming_the_extra
 from chorograph.ground.file_sorts import sort_of, sort_of_folder
 from chorograph.ground.files import read_text
 from chorograph.ground.registry import Registry
+from chorograph.models.devices import device_of
 from chorograph.models.encoders.protocols import SEEN, ImageEncoder, ImageTextEncoder, TextEncoder
 
 #: Takes what follows the colon of a name, and a torch device name.
@@ -59,8 +60,9 @@ def load_encoder(name: str, device: str = "cpu") -> ImageEncoder:
     """Load the encoder `name`; nothing is downloaded unless the name has an open_clip tag.
 
     Raises `UnknownNameError` with near misses, `MissingExtraError` where torch is needed and not installed,
-    `InputError` where a checkpoint folder is damaged.
+    `InputError` where a checkpoint folder is damaged or torch has no such device.
     """
+    device = device_of(device)
     parts = tuple(_load_one(part, device) for part in resolve(name).split("+"))
     return parts[0] if len(parts) == 1 else JoinedEncoder(parts)
 

@@ -53,6 +53,8 @@ class Corpus:
                 raise InputError(f"{place.name}: give the number of made-up pairs, {MADE_UP}1000")
             return cls(None, None, place.name, f"{number} made-up pairs", True, (), int(number), weight)
         if isinstance(place, Path) and is_shards(place):
+            if origins:
+                raise InputError(f"{place} does not say whose its captions are; leave --captions away, or give an area")
             shards = open_pairs([place], ledger.drop)
             return cls(None, shards, place.name, f"{len(shards.paths)} shards of {place.name}", False, (), 0, weight)
         area = of_origin(place if isinstance(place, Area) else Area.open(place), origins)

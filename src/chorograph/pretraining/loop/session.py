@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
-
 from chorograph.ground.errors import InputError
 from chorograph.ground.settings import plain
 from chorograph.ground.stage import Progress, fingerprint, silent
@@ -89,8 +87,7 @@ def check(settings: LoopSettings) -> None:
     if settings.fsdp and not in_world():
         raise InputError("--fsdp parts a model among the processes of torchrun; start it with torchrun")
     Interval.parse(settings.checkpoint_every)
-    if settings.device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device {settings.device} was asked for, but torch sees no CUDA device; use --device cpu")
+    device_of(settings.device)
 
 
 def contents(files: Iterable[Path]) -> str:
