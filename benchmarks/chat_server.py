@@ -75,6 +75,8 @@ class ChatServer:
                 return self.send(handler, 429, "wait", {"Retry-After": "0.05"})
             case "400" | "401":
                 return self.send(handler, int(how), json.dumps({"error": {"message": "no"}}))
+            case "deep":
+                return self.send(handler, 200, "[" * 100_000)
             case "html":
                 return self.send(handler, 200, "<html>hello</html>")
             case "die":

@@ -12,12 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import simplejpeg
+from PIL import Image
 
+from chorograph.acquisition.own.image_folder import import_image_folder
+from chorograph.acquisition.pack import pack as pack_areas
 from chorograph.area.check import check_area
 from chorograph.area.draft import AreaDraft
 from chorograph.area.folder import Area
 from chorograph.ground.errors import InputError
-from chorograph.ground.stage import silent
+from chorograph.ground.stage import Ledger, silent
 from chorograph.shards.pairs import open_pairs
 from chorograph.shards.rs5m import archive_samples, read_metadata
 from chorograph.verbs.area import import_, pack
@@ -156,3 +159,18 @@ def test_other_caption_sets_are_named_by_their_file(tmp_path: Path) -> None:
     area = Area.open(tmp_path / "out")
     assert (area.title, area.sources[0].name) == ("RSITMD", "RSITMD")
     assert area.split("official")["role"].tolist() == ["test"]
+
+
+def test_classes_are_packed_too(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for kind, number in (("farm", 0), ("port", 1)):
+            (tmp_path / name / "src" / kind).mkdir(parents=True)
+            Image.new("RGB", (8, 8), (number, 0, len(name))).save(tmp_path / name / "src" / kind / "水.1.png")
+        import_image_folder(tmp_path / name / "src", tmp_path / name / f"area-{name}", Ledger())
+    one, two = (Area.open(tmp_path / name / f"area-{name}") for name in ("a", "b"))
+    for areas, start in (([one], ""), ([one, two], "area-a/")):
+        pack_areas(areas, tmp_path / f"packed{len(areas)}", Ledger())
+        packed = Area.open(tmp_path / f"packed{len(areas)}")
+        assert check_area(packed) == []
+        assert packed.image_classes()[f"{start}port/水.1"] == "port"
+        assert len(packed.image_classes()) == 2 * len(areas) == len(packed.images)

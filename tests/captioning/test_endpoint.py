@@ -61,6 +61,7 @@ def test_every_image_is_captioned_once_and_not_again(tmp_path: Path) -> None:
         ("500", "server error (500)"),
         ("429", "asked to wait (429)"),
         ("html", "malformed answer"),
+        ("deep", "malformed answer"),
         ("json", "malformed JSON"),
         ("empty", "empty answer"),
         ("long", "over-long answer"),

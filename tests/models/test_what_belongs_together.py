@@ -14,6 +14,7 @@ from chorograph.evaluation.suites.zero_shot import coinciding
 from chorograph.ground.errors import InputError, SettingError
 from chorograph.ground.stage import Ledger
 from chorograph.models.adapters.methods import Adapter, add_adapter, load_adapter, save_adapter
+from chorograph.models.checkpoint import load_checkpoint, save_checkpoint
 from chorograph.models.coca.tokenizer import WordTokenizer, unknown_words
 from chorograph.models.devices import device_of
 from chorograph.models.encoders.open_clip import check_vocabulary, new_model
@@ -113,3 +114,12 @@ def test_shards_do_not_say_whose_captions_they_hold(tmp_path: Path) -> None:
         pass
     with pytest.raises(InputError, match="whose its captions are; leave --captions away"):
         Corpus.open(tmp_path / "a.tar", Ledger(), origins=["human"])
+
+
+@pytest.mark.parametrize("name", ["coca-small", "clip-small"])
+def test_a_small_model_with_clips_tokens_is_kept_and_reads_long_texts(name: str, tmp_path: Path) -> None:
+    loaded = new_model(name, seed=0, captions=CAPTIONS, compact=False)
+    texts = ["a road " * 200, "a river"]
+    save_checkpoint(tmp_path / "kept", loaded, facts={}, card="", history=[])
+    again = load_checkpoint(tmp_path / "kept")
+    torch.testing.assert_close(again.encode_texts(texts), loaded.encode_texts(texts))

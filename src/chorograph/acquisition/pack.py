@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from chorograph.acquisition.corpus import class_facts
 from chorograph.area.draft import AreaDraft
 from chorograph.area.folder import Area, Source
 from chorograph.ground.errors import ImageError, InputError
@@ -47,7 +48,7 @@ def pack(
     shard_samples: int = 10_000,
     progress: Progress = silent,
 ) -> None:
-    """Write the images and captions of areas as one corpus of shards; several areas' ids are told apart by their names.
+    """Write images, captions and classes of areas as one corpus of shards; several areas' ids begin with their names.
 
     With `split`, only images whose role there is among `roles`; the split is filed in the corpus too. What cannot be
     read is counted. Raises `InputError` where nothing is left.
@@ -61,6 +62,12 @@ def pack(
         wanted = None if split is None else (split, roles)
         every = (i for area in areas for i in _of_area(area, wanted, len(areas) > 1, role_of, ledger, progress))
         kept = write_packed(draft, every, shard_samples, ledger)
+        held = set(kept)
+        classes = [pair for area in areas for pair in _classes_of(area, len(areas) > 1) if pair[0] in held]
+        if classes:
+            triples, entities = class_facts(classes)
+            draft.write("entities", entities)
+            draft.write("triples", triples)
         if split is not None:
             frame = pd.DataFrame({"image_id": kept, "role": [role_of[image_id] for image_id in kept]})
             draft.write_split(split, frame)
@@ -136,6 +143,12 @@ def write_packed(draft: AreaDraft, images: Iterator[Packed], shard_samples: int,
     ledger.count("captions", len(texts))
     ledger.count("shards", len(writer.paths))
     return [row["image_id"] for row in rows]
+
+
+def _classes_of(area: Area, several: bool) -> Iterator[tuple[str, str]]:
+    """Yield (image_id in the corpus, class) of the images of an area that have one."""
+    for image_id, kind in area.image_classes().items():
+        yield f"{area.name}/{image_id}" if several else image_id, kind
 
 
 def _of_area(

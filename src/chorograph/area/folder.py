@@ -230,6 +230,13 @@ class Area:
         """
         return read_rgb(self.resolve(uri), at_least=at_least)
 
+    def image_classes(self) -> dict[str, str]:
+        """Return the class of each image that the graph knows one of: `image isOf class`."""
+        triples = self.triples
+        facts = triples[(triples["relation"] == "isOf") & triples["tail"].str.startswith("class:")]
+        heads, tails = facts["head"].str.removeprefix("image:"), facts["tail"].str.removeprefix("class:")
+        return dict(zip(heads, tails, strict=True))
+
     def read_encoded(self, uri: str) -> bytes:
         """Return an image's bytes as they are held; `ImageError` ("missing") where there are none."""
         return read_encoded(self.resolve(uri))

@@ -237,7 +237,7 @@ class EndpointCaptioner:
             raise Trouble("no connection", True, reached=False) from error
         except openai.APIStatusError as error:
             raise self._trouble_of(error, structured) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Trouble("malformed answer", True) from error
         if not isinstance(content, dict):
             raise Trouble("malformed answer", True)
@@ -366,7 +366,7 @@ def sentences_in(said: str, tokens: int | None, cut: bool) -> str:
     text = said.strip().removeprefix("```json").removeprefix("```").removesuffix("```")
     try:
         found = json.loads(text)["sentences"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         if cut:
             raise Trouble("cut off before a sentence ended", False, tokens) from error
         raise Trouble("malformed JSON", True, tokens) from error

@@ -99,7 +99,7 @@ def read_made(path: Path) -> Made | None:
     try:
         found = json.loads(said)
         return Made(**{name: found[name] for name in Made.__dataclass_fields__})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} says in a damaged way how it was made: {error!r}") from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import open_clip
 
@@ -13,6 +13,7 @@ from chorograph.ground.file_sorts import sort_of_folder
 from chorograph.ground.files import read_json
 from chorograph.ground.schema import OneOf, check
 from chorograph.models.coca.tokenizer import Tokenizer
+from chorograph.models.coca.towers import SMALL
 
 #: What a checkpoint says of its images; see `Preprocessing`.
 PREPROCESSING = {
@@ -75,6 +76,8 @@ def check_architecture(model: Mapping[str, Any], path: Path, weights_bytes: int)
 def shipped_tokenizer(named: str, path: Path) -> Tokenizer:
     """Return open_clip's tokenizer of an architecture; `InputError` naming the file for one that would be fetched."""
     name = named.removeprefix("open_clip:")
+    if name in SMALL:
+        return cast(Tokenizer, open_clip.SimpleTokenizer())
     config = open_clip.get_model_config(name) if name in open_clip.list_models() else None
     if config is None or any((config.get("text_cfg") or {}).get(key) for key in _FETCHED):
         raise InputError(

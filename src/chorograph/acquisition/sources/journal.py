@@ -91,7 +91,7 @@ def _rows(lines: list[bytes]) -> dict[str, Row]:
     found: dict[str, Row] = {}
     for line in lines:
         values: Any = None
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             values = json.loads(line)
         if isinstance(values, list) and len(values) == len(Row.__slots__) and line.endswith(b"\n"):
             found[str(values[0])] = Row(*values)

@@ -97,7 +97,7 @@ class EndpointWriter(EndpointCaptioner):
         try:
             found = json.loads(text)["sentences"]
             pairs = [[str(item["sentence"]), [str(one) for one in item["evidence"]]] for item in found]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Trouble("malformed JSON", not cut, tokens) from error
         return json.dumps(pairs)
 

@@ -109,7 +109,7 @@ class AnswerBook:
                     break  # cut off by a crash
                 try:
                     self._take(json.loads(line))
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
                     raise InputError(
                         f"{self.path}, line {number}, is no captioner's answer ({error}); remove the file to ask anew"
                     ) from error

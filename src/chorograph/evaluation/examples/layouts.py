@@ -140,10 +140,7 @@ def _read_area(area: Area, split: str | None, ledger: Ledger) -> list[Example]:
     ledger.drop("image known but not held", int(images["uri"].isna().sum()))
     images = images[images["uri"].notna()]
     captions = area.captions.sort_values(["image_id", "rank", "caption_id"]).groupby("image_id")["caption"].agg(tuple)
-    triples = area.triples
-    classes = triples[(triples["relation"] == "isOf") & triples["tail"].str.startswith("class:")]
-    heads, tails = classes["head"].str.removeprefix("image:"), classes["tail"].str.removeprefix("class:")
-    kinds = dict(zip(heads, tails, strict=True))
+    kinds = area.image_classes()
     roles: dict[str, str] = {}
     if split is not None:
         roles = dict(zip(images["image_id"], area.roles(split, images).fillna("none"), strict=True))

@@ -78,9 +78,10 @@ def new_model(name: str, *, seed: int, captions: Sequence[str] = (), compact: bo
     if compact is None:
         compact = name in SMALL
     if not compact:
-        theirs = open_clip.get_tokenizer(name)
+        # open_clip does not know ours; its own tokenizer is the same for all that name no other.
+        theirs = open_clip.SimpleTokenizer() if name in SMALL else open_clip.get_tokenizer(name)
         if name in SMALL:  # ours alone have no size of their own: the towers are made for the tokenizer
-            _resize(config, theirs.vocab_size)
+            _resize(config, theirs.vocab_size, context_length=theirs.context_length)
         return _assemble(name, config, theirs, seed, {})
     tokenizer = WordTokenizer.learn(captions)
     _resize(config, tokenizer.vocab_size, context_length=tokenizer.context_length)

@@ -93,7 +93,7 @@ def _said(path: Path) -> str | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         parts = [content.get("dataset_version"), content.get("dataset_variant")]
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     return "-".join(str(part) for part in parts if part) or None
 
