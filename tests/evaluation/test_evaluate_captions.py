@@ -242,3 +242,16 @@ def test_wrong_settings_are_named(settings: Callable[[Path, Path], dict[str, Any
     with pytest.raises(InputError, match=says):
         evaluate(**settings(area, path), out=tmp_path / "out")
     assert not (tmp_path / "out" / "scores.json").exists()
+
+
+def test_tables_are_read_as_everywhere(tmp_path: Path) -> None:
+    rows = [(image, text) for image, texts in REFERENCES.items() for text in texts]
+    (tmp_path / "a.tsv").write_text("Filename\tTitle\n" + "".join(f"{image}\t{text}\n" for image, text in rows))
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps({"file_name": i, "text": t}) + "\n" for i, t in rows))
+    images = [{"filename": i, "split": "test", "sentences": [{"raw": t} for t in ts]} for i, ts in REFERENCES.items()]
+    (tmp_path / "c.json").write_text(json.dumps({"images": images}))
+    for name in ("a.tsv", "b.jsonl", "c.json"):
+        assert read_captions(tmp_path / name) == REFERENCES
+    (tmp_path / "d.csv").write_text('image,caption\nred.jpg,"a roof\nblue.jpg,a pond"\n')
+    with pytest.raises(InputError, match="row 2: a quote is left open"):
+        read_captions(tmp_path / "d.csv")

@@ -25,6 +25,7 @@ from chorograph.ground.image_formats import SUFFIXES
 from chorograph.ground.stage import Ledger, Progress, silent
 from chorograph.metrics import captions as metrics
 from chorograph.metrics.regression import BlockBootstrap, Estimate
+from chorograph.shards.caption_tables import LINES, TABLES, read_caption_rows, read_records
 
 if TYPE_CHECKING:
     from chorograph.models.encoders.open_clip import ImageTextModel
@@ -57,7 +58,8 @@ def read_captions(path: Path) -> Captions:
     """Return the captions of each image of a JSON or CSV file.
 
     JSON is a list of records {image or image_id or filename: name, caption: text or captions: [texts]}, COCO's
-    {annotations: [such records]}, or {name: text or [texts]}. CSV has the columns of such records, one caption a line.
+    {annotations: [such records]}, Karpathy's {images}, or {name: text or [texts]}. CSV, TSV and JSON lines have the
+    columns of such records, one caption a line.
     Raises `InputError` naming the file and the record.
     """
     return _from_records(_records(path), path)
@@ -244,9 +246,11 @@ def _stem(image: str) -> str:
 
 
 def _records(path: Path) -> Sequence[Any]:
-    if path.suffix.lower() == ".csv":
-        return read_cells(path).to_dict("records")
+    if path.suffix.lower() in (*TABLES, *LINES):
+        return [{"image": row.image, "captions": list(row.captions)} for row in read_caption_rows(path)]
     content = read_json(path)
+    if isinstance(content, dict) and "images" in content and "annotations" not in content:
+        return [{"image": row.image, "captions": list(row.captions)} for row in read_records(content, path)]
     if isinstance(content, dict) and isinstance(content.get("annotations"), list):
         return list(content["annotations"])
     if isinstance(content, dict):
