@@ -92,7 +92,6 @@ def test_a_device_that_is_not_there_is_said_by_every_loader(device: str) -> None
     "settings",
     [
         {"adapter_rank": 4},
-        {"adapter": "ia3", "adapter_rank": 4},
         {"adapter_towers": ["image"]},
         {"objective": "clip", "captioning_weight": 2.0},
         {"graph_weight": 2.0},

@@ -308,11 +308,10 @@ def _check(config: PretrainConfig) -> None:
 
 def _only_with(config: PretrainConfig) -> list[tuple[str, bool, str]]:
     """Return settings that work with others alone: their name, whether those are there, and which they are."""
-    ranked = config.adapter in ("lora", "rslora", "dora", "unipelt")
     shown = config.val is not None or config.holdout not in ("0", "0.0")
     fresh = config.init is None or config.init.is_file()
     return [
-        ("adapter_rank", ranked, "--adapter lora, rslora, dora or unipelt"),
+        ("adapter_rank", config.adapter != "none", "--adapter"),
         ("adapter_towers", config.adapter != "none", "--adapter"),
         ("captioning_weight", config.objective == "coca", "--objective coca"),
         ("graph_weight", config.graph is not None, "--graph"),
