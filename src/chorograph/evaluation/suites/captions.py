@@ -18,7 +18,6 @@ from chorograph.area.images import read_rgb
 from chorograph.evaluation.examples.checks import photograph
 from chorograph.evaluation.examples.layouts import Example, of_role, read_captioned, refuse_generated
 from chorograph.ground.arrays import Vector
-from chorograph.ground.csv_rows import read_cells
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import read_json
 from chorograph.ground.image_formats import SUFFIXES
