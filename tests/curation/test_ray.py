@@ -112,3 +112,19 @@ def test_a_ray_that_does_not_start_is_said_in_a_line(monkeypatch: pytest.MonkeyP
         engine("ray").__enter__()
     assert "\n" not in str(said.value)
     assert asked == ["local"]  # never a cluster that somebody else runs here
+
+
+@pytest.mark.parametrize("told", ["environment", "file"])
+def test_a_cluster_that_is_gone_is_not_waited_for(told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from chorograph.curation.run.engine import engine
+    from chorograph.ground.errors import InputError
+
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if told == "environment":
+        monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    else:
+        (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
+    with pytest.raises(InputError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"):
+        engine("ray", "auto").__enter__()

@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from chorograph.ground.errors import ChorographError, InputError, MissingExtraError
@@ -100,6 +102,10 @@ def _choose(set_runner: Any, name: str) -> None:
 
 
 def _check_address(address: str) -> None:
+    if address == "auto":
+        # What a Ray that is gone wrote down last: asked for in vain, Ray would wait for it for minutes.
+        noted = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray", "ray_current_cluster")
+        address = os.environ.get("RAY_ADDRESS") or (noted.read_text().strip() if noted.is_file() else "") or "local"
     if address in ("auto", "local"):
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
