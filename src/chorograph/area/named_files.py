@@ -23,7 +23,10 @@ def named_file(folder: Path, name: str) -> Path:
 
 
 def _any(path: Path) -> bool:
-    return any(path.with_suffix(suffix).is_file() for suffix in _SUFFIXES)
+    try:
+        return any(path.with_suffix(suffix).is_file() for suffix in _SUFFIXES)
+    except OSError:
+        return False  # longer than a file's name can be
 
 
 def _is_anothers(path: Path, name: str) -> bool:

@@ -217,6 +217,60 @@ def test_street_views_go_to_the_nearest_region_and_no_more_than_asked(run: Run, 
     assert done.manifest["dropped"] == {"street view beyond the most of a region": 2}
 
 
+def test_street_views_by_region_and_those_that_all_miss(run: Run, area: Path, tmp_path: Path) -> None:
+    views = tmp_path / "views"
+    views.mkdir()
+    for k in range(4):
+        (views / f"v{k}.jpg").write_bytes(picture(60 + k))
+    table = tmp_path / "v.csv"
+    table.write_text("\n".join(["file,lon,lat", *(f"v{k},{LAT},{LON[k]}" for k in range(4))]) + "\n")
+    with pytest.raises(
+        InputError, match="4 of 4 street views lie in no region; longitude and latitude seem to be swap"
+    ):
+        run("add streetviews", from_=views, tiles_table=table)
+    table.write_text("\n".join(["file,geoid", *(f"v{k},{name}" for k, name in enumerate(IDS))]) + "\n")
+    run("add streetviews", from_=views, tiles_table=table, region_id="geoid")
+    assert Area.open(area).images["region_id"].tolist() == IDS
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([[1.0, 2.0], None], r"embedding is no list of 2 numbers, as the first is, in row 2: None"),
+        ([[1.0, 2.0], [1.0]], r"embedding is no list of 2 numbers.* in row 2"),
+        ([["a"], ["b"]], r"embedding is no list of numbers, in row 1"),
+        ([[1.0, None], [1.0, 2.0]], r"the vector of 't0' is not finite"),
+        ([[1.0, 2.0], [-9999.0, 2.0]], r"the vector of 't1' holds -9999, a code for missing \(row 2\)"),
+    ],
+)
+def test_what_is_no_vector_is_named(run: Run, files: OwnFiles, tmp_path: Path, cells: list[Any], message: str) -> None:
+    run("new")
+    run("add imagery", from_=files.tiles, tiles_table=files.tiles_table)
+    path = tmp_path / "v.parquet"
+    pd.DataFrame({"image_id": ["t0", "t1"], "embedding": cells}).to_parquet(path)
+    with pytest.raises(InputError, match=message):
+        run("add embeddings", from_=path, name="v")
+
+
+def test_vectors_of_files_and_lists_as_text(run: Run, area: Path, files: OwnFiles, tmp_path: Path) -> None:
+    run("add imagery", from_=files.tiles, tiles_table=files.tiles_table)
+    (tmp_path / "v.csv").write_text('filename,embedding\nt0.jpg,"[1.0, 2.5]"\nT1.PNG,"[3, 4]"\n')
+    name = "x" * 300  # longer than a file's name can be
+    run("add embeddings", from_=tmp_path / "v.csv", name=name)
+    held = Embeddings.read(Area.open(area).embeddings_path(name))
+    assert held.image_ids.tolist() == ["t0", "t1"]
+    assert held.vectors.tolist() == [[1, 2.5], [3, 4]]
+
+
+def test_several_captions_of_a_cell_and_signs_within(run: Run, area: Path, files: OwnFiles, tmp_path: Path) -> None:
+    run("add imagery", from_=files.tiles, tiles_table=files.tiles_table)
+    pd.DataFrame({"image": ["t0.jpg"], "caption": [["one", "two"]]}).to_parquet(tmp_path / "c.parquet")
+    run("add captions", from_=tmp_path / "c.parquet")
+    (tmp_path / "c.jsonl").write_text('{"image": "t1", "text": "a\u2028b"}\n')
+    run("add captions", from_=tmp_path / "c.jsonl")
+    assert Area.open(area).captions["caption"].tolist() == ["one", "two", "a\u2028b"]
+
+
 def test_vectors_made_elsewhere(run: Run, area: Path, files: OwnFiles, tmp_path: Path) -> None:
     frame = pd.DataFrame({"geoid": [name.lstrip("0") for name in IDS], "A00": range(4), "A01": 1.5})
     frame.to_csv(tmp_path / "v.csv", index=False)

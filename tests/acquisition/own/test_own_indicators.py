@@ -65,6 +65,25 @@ def test_long_tables_by_their_common_names(build: Build, files: OwnFiles, header
     ]
 
 
+def test_two_files_of_one_indicator_are_named(build: Build, files: OwnFiles, tmp_path: Path) -> None:
+    (tmp_path / "again.csv").write_text(f"geoid,income_usd\n{IDS[2]},5\n")
+    with pytest.raises(
+        InputError, match=rf"again\.csv: income_usd of region '{IDS[2]}' stands in .*indicators\.csv too"
+    ):
+        build(indicators=[*files.indicators, tmp_path / "again.csv"])
+
+
+def test_columns_of_words_are_no_counts(tmp_path: Path, regions: gpd.GeoDataFrame) -> None:
+    ledger = Ledger()
+    for header, rows in (("region_id,name,shop", [f"{name},a,3" for name in IDS]),
+                         ("region_id,POI,Count", [f"{name},shop,3" for name in IDS])):  # fmt: skip
+        (tmp_path / "p.csv").write_text("\n".join([header, *rows]) + "\n")
+        found = read_points(tmp_path / "p.csv", PointSettings(), Reading(), "region_id", regions, ledger)
+        assert found["poi"].tolist() == ["shop"] * 4
+        assert found["count"].tolist() == [3] * 4
+    assert any("columns of words are no counts" in warning for warning in ledger.warnings)
+
+
 def test_an_indicator_without_a_value_is_told(build: Build, files: OwnFiles) -> None:
     files.indicators[0].write_text("\n".join(["geoid,income", *(f"{name}," for name in IDS)]) + "\n")
     _, ledger = build()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import openpyxl
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -145,6 +146,29 @@ def test_parquet_as_pandas_writes_it(tmp_path: Path) -> None:
         read_table(tmp_path / "bad.parquet")
 
 
+def test_errors_of_formulas_are_told(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["id", "x"], ["r0", 5], ["r1", "#REF!"]):
+        book.active.append(row)
+    book.active["B3"].data_type = "e"
+    book.save(tmp_path / "t.xlsx")
+    table = read_table(tmp_path / "t.xlsx")
+    assert numbers(table, "x").tolist() == pytest.approx([5, float("nan")], nan_ok=True)
+    assert "1 cells hold errors of formulas, taken as missing (B3)" in table.notes[0]
+
+
+def test_what_is_called_a_workbook_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.xls").write_text("id\tx\nr0\t5\n")
+    with pytest.raises(InputError, match=r"t\.xls cannot be read as a workbook: it is text: name it \.csv"):
+        read_table(tmp_path / "t.xls")
+
+
+def test_cells_of_several_values_are_no_text(tmp_path: Path) -> None:
+    pd.DataFrame({"id": [["a"], ["b"]]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="id holds several values in row 1 and 1 more"):
+        read_table(tmp_path / "t.parquet").filled("id")
+
+
 @pytest.mark.parametrize("first", ["", "Unnamed: 0"])
 def test_numbers_of_rows_are_no_column(tmp_path: Path, first: str) -> None:
     path = tmp_path / "t.csv"
@@ -159,7 +183,7 @@ def test_numbers_of_rows_are_no_column(tmp_path: Path, first: str) -> None:
 
 
 def test_signs_without_width_are_nothing(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("\u200bid,x\ufeff\nr0\u200b,\u200b\n")
+    (tmp_path / "t.csv").write_text('\u200bid,x\ufeff\n="r0"\u200b,\u200b\n')
     table = read_table(tmp_path / "t.csv")
     assert table.columns == ["id", "x"]
     assert table.text("id").tolist() == ["r0"]

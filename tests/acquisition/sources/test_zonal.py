@@ -211,6 +211,20 @@ def test_settings_that_do_not_fit_are_refused(area: Path, tmp_path: Path, asked:
         _add(area, path, **asked)
 
 
+def test_cells_that_may_be_no_data_are_told(area: Path, tmp_path: Path) -> None:
+    values = np.full((10, 40), 5.0)
+    values[0] = -9999
+    path = write_raster(tmp_path / "v.tif", values, 10, 50.1, 0.01)
+    said = _add(area, path, statistic="mean", name="v", unit="x")["warnings"]
+    assert any("v.tif holds -9999: where that means no data, say --nodata -9999" in warning for warning in said)
+    _add(area, path, statistic="mean", name="w", unit="x", nodata=-9999.0)
+    np.testing.assert_allclose(Area.open(area).indicators.query("indicator == 'w'")["value"], 5.0)
+    values[0] = -3.4e38
+    path = write_raster(tmp_path / "f.tif", values, 10, 50.1, 0.01)
+    with pytest.raises(InputError, match=r"f\.tif holds -3\.4e\+38, which is no measurement: say --nodata -3\.4e\+38"):
+        _add(area, path, statistic="mean", name="f", unit="x")
+
+
 def test_a_raster_of_another_place_or_without_a_system_is_no_zero(area: Path, tmp_path: Path) -> None:
     far = write_raster(tmp_path / "far.tif", np.ones((4, 4)), -60, 0, 1)
     with pytest.raises(InputError, match="none of 5 regions touches"):

@@ -17,7 +17,7 @@ from chorograph.acquisition.own.imagery.taking import take_imagery
 from chorograph.acquisition.own.imagery.tiles import list_tiles
 from chorograph.acquisition.own.indicators import check_units, read_indicators
 from chorograph.acquisition.own.points import read_points
-from chorograph.acquisition.own.street import near_regions, no_more_than
+from chorograph.acquisition.own.street import no_more_than
 from chorograph.acquisition.own.vectors import read_vectors
 from chorograph.area.folder import Area, Source
 from chorograph.area.growing import ImagesOf, add_rows, add_source, add_vectors, remove_unnamed
@@ -75,12 +75,8 @@ def add_street_views(
     over those listed. The others are counted.
     """
     regions = area.regions if area.has_regions else None
-    tiles = list_tiles(folder, asked, reading, id_column, None, ledger)
+    tiles = list_tiles(folder, asked, reading, id_column, regions, ledger, within_m=asked.within_m)
     frame = tiles.frame
-    if regions is not None and "region_id" not in frame:
-        if "lon" not in frame:
-            raise InputError(f"{asked.tiles_table or folder} says neither region nor place of its street views")
-        frame = near_regions(frame, regions, asked.within_m, ledger)
     if asked.most is not None:
         frame = no_more_than(frame, asked.most, ledger)
     kept = type(tiles)(frame.reset_index(drop=True), tiles.table)

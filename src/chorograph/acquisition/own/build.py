@@ -60,6 +60,8 @@ def _read_tables(asked: OwnFiles, regions: gpd.GeoDataFrame | None, ledger: Ledg
             for path in asked.indicators
         ]
         tables["indicators"] = pd.concat(frames, ignore_index=True)
+        _check_files_apart(tables["indicators"], [path for path, frame in zip(asked.indicators, frames, strict=True)
+                                                  for _ in range(len(frame))])  # fmt: skip
         check_units(asked, tables["indicators"])
     if asked.poi and regions is not None:
         tables["poi_counts"] = read_points(asked.poi, asked, asked, asked.id_column(asked.poi), regions, ledger)
@@ -67,6 +69,19 @@ def _read_tables(asked: OwnFiles, regions: gpd.GeoDataFrame | None, ledger: Ledg
         known = set(regions["region_id"]) if regions is not None else set()
         tables["triples"], tables["entities"] = read_graph(asked.triples, known)
     return tables
+
+
+def _check_files_apart(frame: pd.DataFrame, paths: list[Path]) -> None:
+    """Raise `InputError` naming two files that both say an indicator of a region and year."""
+    keys = ["region_id", "indicator", "year"]
+    if not (twice := frame.duplicated(keys).to_numpy()).any():
+        return
+    row = int(twice.argmax())
+    same = (frame.groupby(keys, dropna=False).ngroup().pipe(lambda number: number == number.iloc[row])).to_numpy()
+    raise InputError(
+        f"{paths[row]}: {frame['indicator'].iloc[row]} of region {frame['region_id'].iloc[row]!r} stands in "
+        f"{paths[int(same.argmax())]} too ({int(twice.sum())} in all); give it once, or say the years in a column year"
+    )
 
 
 def new_area(asked: NewArea, out: Path, ledger: Ledger) -> None:

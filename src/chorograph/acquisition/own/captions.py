@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from chorograph.acquisition.own.imagery.pictures import find_pictures, folded, stem_of
 from chorograph.acquisition.own.own_settings import Reading
-from chorograph.acquisition.own.reading.tables import read_table
+from chorograph.acquisition.own.reading.tables import as_text, is_nested, read_table
 from chorograph.ground.decoding import decoded
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import MAX_TABLE, check_regular
@@ -58,6 +59,19 @@ def match_images(said: Iterable[Said], known: Iterable[str]) -> tuple[list[tuple
 
     An image is known by its id, by its path without suffix, or by its file name alone where that is of one image.
     """
+    finder = image_finder(known)
+    found, lost = [], []
+    for one in said:
+        image = finder(one.image)
+        if image is None:
+            lost.append(one)
+        else:
+            found.append((image, one))
+    return found, lost
+
+
+def image_finder(known: Iterable[str]) -> Callable[[str], str | None]:
+    """Return a function from what a table calls an image to the image's id, None where it is none of `known`."""
     exact = {name: name for name in known}
     short: dict[str, str | None] = {}
     alike: dict[str, str | None] = {}
@@ -65,16 +79,13 @@ def match_images(said: Iterable[Said], known: Iterable[str]) -> tuple[list[tuple
         alike[folded(name)] = None if folded(name) in alike else name
         stem = Path(stem_of(name)).name
         short[stem] = None if stem in short else name
-    found, lost = [], []
-    for one in said:
-        plain = one.image.replace("\\", "/").removeprefix("./")
-        image = exact.get(plain) or exact.get(stem_of(plain)) or short.get(Path(stem_of(plain)).name)
-        image = image or alike.get(folded(plain))
-        if image is None:
-            lost.append(one)
-        else:
-            found.append((image, one))
-    return found, lost
+
+    def find(name: str) -> str | None:
+        plain = name.replace("\\", "/").removeprefix("./")
+        found = exact.get(plain) or exact.get(stem_of(plain)) or short.get(Path(stem_of(plain)).name)
+        return found or alike.get(folded(plain))
+
+    return find
 
 
 def _listed(path: Path, reading: Reading) -> list[Said]:
@@ -86,21 +97,27 @@ def _listed(path: Path, reading: Reading) -> list[Said]:
     if not columns:
         table.need(_TEXT)
     files = table.filled(file)
-    texts = [table.text(column) for column in columns]
+    texts = [[_sentences(cell) for cell in table.frame[column]] for column in columns]
     said = []
     for row, name in enumerate(files):
         where = f"{path}, {table.unit} {table.lines[row]}"
-        sentences = [text.iloc[row] for text in texts if text.iloc[row] is not None]
+        sentences = [sentence for text in texts for sentence in text[row]]
         if not sentences:
             raise InputError(f"{path}: {columns[0]} is empty in {table.line(np.arange(len(files)) == row)}")
         said += [Said(name, sentence, where) for sentence in sentences]
     return said
 
 
+def _sentences(cell: Any) -> list[str]:
+    """Return the captions that a cell holds: one, or in Parquet a list of them."""
+    parts = cell if is_nested(cell) else [cell]
+    return [text for part in parts if (text := as_text(part)) is not None]
+
+
 def _of_json_lines(path: Path) -> Iterator[Said]:
     check_regular(path, MAX_TABLE)
     text, _ = decoded(path, path.read_bytes(), None)
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # other signs of a line's end may stand within JSON
         if not line.strip():
             continue
         try:

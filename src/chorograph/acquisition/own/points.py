@@ -13,7 +13,7 @@ from chorograph.acquisition.coordinates.baidu import TO_WGS84
 from chorograph.acquisition.own.own_settings import PointSettings, Reading
 from chorograph.acquisition.own.places import places_of
 from chorograph.acquisition.own.reading.ids import id_column_of, match_regions
-from chorograph.acquisition.own.reading.numbers import numbers
+from chorograph.acquisition.own.reading.numbers import is_textual, numbers
 from chorograph.acquisition.own.reading.tables import OwnTable, read_table
 from chorograph.acquisition.own.regions import region_at
 from chorograph.ground.errors import InputError
@@ -57,14 +57,18 @@ def read_points(
 def _told(table: OwnTable, ids: pd.Series[Any], id_column: str, asked: PointSettings, notes: list[str]) -> pd.DataFrame:
     if asked.category is not None:
         return _counted(ids, table.filled(table.need([asked.category])))
-    if {"poi", "count"} <= set(table.columns):
-        frame = pd.DataFrame({"region_id": ids, "poi": table.filled("poi"), "count": _counts(table, "count", notes)})
+    poi, count = table.find(("poi",)), table.find(("count",))
+    if poi is not None and count is not None:
+        frame = pd.DataFrame({"region_id": ids, "poi": table.filled(poi), "count": _counts(table, count, notes)})
         if (twice := frame.duplicated(["region_id", "poi"])).any():
             raise InputError(
                 f"{table.path}: {frame['poi'][twice].iloc[0]!r} of a region appears twice ({table.line(twice)})"
             )
         return frame
     columns = [column for column in table.columns if column != id_column]
+    if words := [column for column in columns if is_textual(table, column)]:
+        notes.append(f"{table.path.name}: columns of words are no counts and were left out: {', '.join(words)}")
+        columns = [column for column in columns if column not in words]
     if not columns:
         raise InputError(f"{table.path} has no column of counts beside {id_column}")
     parts = [pd.DataFrame({"region_id": ids, "poi": name, "count": _counts(table, name, notes)}) for name in columns]

@@ -14,6 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from chorograph.acquisition.own.indicators import pairs
+from chorograph.acquisition.own.reading.numbers import CODES, FILL
 from chorograph.acquisition.sources.rasters import Raster, name_of, of_dataset, on_raster, opened, raster_files
 from chorograph.area.middle import equal_area
 from chorograph.ground.arrays import Vector
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _CELLS = 30_000_000
 #: A region of which less than this share has data is told of.
 _WHOLE = 0.99
+#: The largest number of a kind, which often means no data where the file says none.
+_LARGEST = {"uint8": (255.0,), "uint16": (65535.0,), "int16": (32767.0,)}
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Zonal:
 
     `amount`: the sum of values times the share of each cell in the region. `weighted`: the same, each cell weighted by
     its area too; `weight`: the weights alone. `covered`: the share of each region's polygon that cells with data cover,
-    0 where there are none. `classes`: the weight of the cells of each value that was asked for.
+    0 where there are none. `classes`: the weight of the cells of each value that was asked for. `low`, `high`: the
+    least and greatest value of all.
     """
 
     amount: Vector
@@ -45,6 +49,8 @@ class Zonal:
     weight: Vector
     covered: Vector
     classes: Mapping[float, Vector]
+    low: float
+    high: float
 
     def __add__(self, other: Zonal) -> Zonal:
         """Return both together."""
@@ -54,6 +60,8 @@ class Zonal:
             self.weight + other.weight,
             self.covered + other.covered,
             {value: here + other.classes[value] for value, here in self.classes.items()},
+            min(self.low, other.low),
+            max(self.high, other.high),
         )
 
 
@@ -78,11 +86,18 @@ def zonal(
     number = len(geometry)
     amount, weighted, weight, count = (np.zeros(number) for _ in range(4))
     held = {value: np.zeros(number) for value in classes}
+    low, high = np.inf, -np.inf
     # exactextract reads all that a raster holds: it is shown the part that the polygons lie in.
     part = raster.window(tuple(shapely.total_bounds(placed[rows]).tolist())) if len(rows) else None
     if part is not None:
         by = "(coverage_weight=area_spherical_m2)" if raster.crs.is_geographic else ""
-        operations = ["amount=sum", "cells=count", *([f"weight=count{by}", f"level=mean{by}"] if by else ())]
+        operations = [
+            "amount=sum",
+            "cells=count",
+            "low=min",
+            "high=max",
+            *([f"weight=count{by}", f"level=mean{by}"] if by else ()),
+        ]
         if classes:
             operations += [f"value=unique{by}", f"part=frac{by}"]
         crs = raster.crs.to_wkt()
@@ -95,6 +110,7 @@ def zonal(
         at = found["row"].to_numpy(np.int64)
         amount[at], count[at] = (found[name].to_numpy(float) for name in ("amount", "cells"))
         weight[at], weighted[at] = count[at], amount[at]
+        low, high = float(found["low"].min()), float(found["high"].max())
         if by:
             weight[at] = found["weight"].to_numpy(float)
             weighted[at] = np.nan_to_num(found["level"].to_numpy(float)) * weight[at]
@@ -105,7 +121,7 @@ def zonal(
     width, height = raster.cell
     with np.errstate(invalid="ignore", divide="ignore"):
         covered = np.where(count > 0, count * width * height / area, 0.0)
-    return Zonal(amount, weighted, weight, np.nan_to_num(covered), held)
+    return Zonal(amount, weighted, weight, np.nan_to_num(covered), held, low, high)
 
 
 def read_raster(
@@ -140,6 +156,7 @@ def read_raster(
             f"{path}: none of {len(held)} regions touches a cell with data; is its reference system "
             f"({facts[0]['crs']}) right? Say another with --raster-crs"
         )
+    _tell_codes(name_of(path), total, asked, facts[0], ledger)
     some = np.isfinite(total.covered) & (total.covered > 0)
     enough = some & (total.covered >= asked.least_covered)
     ledger.drop("region without geometry", len(regions) - len(held))
@@ -160,6 +177,20 @@ def read_raster(
         parts.append(frame.assign(indicator=name, unit=f"{unit}/km²" if asked.statistic == "density" else unit))
     described = f"{source} ({asked.statistic} of {name_of(path)}, band {asked.band}, {_resampling(asked)})"
     return pd.concat(parts, ignore_index=True).assign(year=asked.year, source=described)
+
+
+def _tell_codes(name: str, total: Zonal, asked: RasterSettings, facts: Mapping[str, Any], ledger: Ledger) -> None:
+    """Tell of cells that hold what raster makers write for no data; `InputError` where nothing else can be as large."""
+    for value in (total.low, total.high):
+        if abs(value) > FILL:
+            raise InputError(f"{name} holds {value:g}, which is no measurement: say --nodata {value!r}")
+    odd = [total.low] if total.low in CODES else []
+    odd += [total.high] if facts["nodata"] is None and total.high in _LARGEST.get(facts["kind"], ()) else []
+    for value in odd:
+        if asked.statistic != "share":
+            ledger.warnings.append(f"{name} holds {value:g}: where that means no data, say --nodata {value:g}")
+    if asked.band == 1 and facts["bands"] > 1:
+        ledger.warnings.append(f"{name} has {facts['bands']} bands, and the first was read; say another with --band")
 
 
 def kind_of(asked: RasterSettings) -> str:
@@ -259,6 +290,8 @@ def _said(raster: Raster, asked: RasterSettings) -> dict[str, Any]:
         "unit": asked.unit,
         "year": asked.year,
         "band": asked.band,
+        "bands": raster.dataset.count,
+        "kind": raster.dataset.dtypes[asked.band - 1],
         "crs": raster.crs.name,
         "cell": [round(width, 9), round(height, 9)],
         "nodata": None if nodata is None or np.isnan(nodata) else float(nodata),

@@ -20,6 +20,7 @@ from chorograph.acquisition.own.reading.ids import match_regions
 from chorograph.acquisition.own.reading.numbers import numbers, whole_numbers
 from chorograph.acquisition.own.reading.tables import OwnTable, read_table
 from chorograph.acquisition.own.regions import region_at
+from chorograph.acquisition.own.street import near_regions
 from chorograph.area.middle import wrapped
 from chorograph.area.tiles import tile_centre
 from chorograph.ground.errors import InputError
@@ -68,8 +69,12 @@ def list_tiles(
     id_column: str,
     regions: gpd.GeoDataFrame | None,
     ledger: Ledger,
+    *,
+    within_m: float | None = None,
 ) -> Tiles:
     """Return every tile of the table, or of the folder where there is no table, with its region where it has one.
+
+    With `within_m` tiles are street views: one in no region belongs to the nearest within so many metres.
 
     Raises `InputError` naming file and line: a tile listed twice, a number that is none, an unknown region, no way
     to tell the region, and tiles that all lie outside of every region.
@@ -89,7 +94,7 @@ def list_tiles(
         frame = places_of_pictures(frame, asked.imagery_crs, notes)
     if regions is not None:
         label = str(asked.tiles_table or folder)
-        frame["region_id"] = _regions_of(frame, regions, label, asked, ledger, notes)
+        frame["region_id"] = _regions_of(frame, regions, label, asked, ledger, notes, within_m)
     ledger.warnings.extend(note for note in notes if note not in ledger.warnings)
     return Tiles(frame.reset_index(drop=True), table)
 
@@ -256,34 +261,41 @@ def _placed(frame: pd.DataFrame, asked: ImagerySettings) -> pd.DataFrame:
 
 
 def _regions_of(
-    frame: pd.DataFrame, regions: gpd.GeoDataFrame, label: str, asked: ImagerySettings, ledger: Ledger, notes: list[str]
+    frame: pd.DataFrame,
+    regions: gpd.GeoDataFrame,
+    label: str,
+    asked: ImagerySettings,
+    ledger: Ledger,
+    notes: list[str],
+    within_m: float | None,
 ) -> pd.Series[Any]:
     """Return the region of each tile: the one named for it, else the one that holds its middle.
 
     Tiles in none are counted, told, and never all; those that lie outside of the region named for them too.
     """
     told = frame["region_id"] if "region_id" in frame else _named_by_region(frame, regions, notes)
+    what = "tiles" if within_m is None else "street views"
     if "lon" not in frame:
         if told is None:
-            raise InputError(f"{label} says neither region nor place of its tiles; {_ways_to_say(frame)}")
-        return _tell_outside(told, len(frame), f"{label}: {{}} of {len(frame)} tiles name no region", ledger, notes)
+            raise InputError(f"{label} says neither region nor place of its {what}; {_ways_to_say(frame)}")
+        return _tell_outside(told, f"{label}: {{}} of {len(frame)} {what} name no region", ledger, notes)
     lon, lat = frame["lon"].to_numpy(float), frame["lat"].to_numpy(float)
     held, several = region_at(lon, lat, regions)
-    held = held.set_axis(frame.index)
     if several:
         ledger.count("images on a border", several)
+    if within_m:
+        held = near_regions(frame, regions, within_m, ledger)["region_id"]
+    held = held.set_axis(frame.index)
     found = held if told is None else told.where(told.notna(), held)
     elsewhere = 0 if told is None else _outside_of(found[found != held], frame, regions)
-    astray = elsewhere + int(found.isna().sum())
     way = ""
-    if 2 * astray > len(frame):
+    if 2 * (elsewhere + int(found.isna().sum())) > len(frame):
         way = f"; {_hint(frame, lon, lat, regions, asked) or _extents(lon, lat, regions)}"
     if elsewhere:
         ledger.count("images outside of the region named for them", elsewhere)
         if way:
-            notes.append(f"{label}: {elsewhere} of {len(frame)} tiles lie outside of the region named for them{way}")
-    said = f"{label}: {{}} of {len(frame)} tiles lie in no region{way}"
-    return _tell_outside(found, len(frame), said, ledger, notes)
+            notes.append(f"{label}: {elsewhere} of {len(frame)} {what} lie outside of the region named for them{way}")
+    return _tell_outside(found, f"{label}: {{}} of {len(frame)} {what} lie in no region{way}", ledger, notes)
 
 
 def _outside_of(named: pd.Series[Any], frame: pd.DataFrame, regions: gpd.GeoDataFrame) -> int:
@@ -295,11 +307,11 @@ def _outside_of(named: pd.Series[Any], frame: pd.DataFrame, regions: gpd.GeoData
     return int((~shapely.intersects_xy(polygons[known], lon[known], lat[known])).sum())
 
 
-def _tell_outside(found: pd.Series[Any], number: int, said: str, ledger: Ledger, notes: list[str]) -> pd.Series[Any]:
+def _tell_outside(found: pd.Series[Any], said: str, ledger: Ledger, notes: list[str]) -> pd.Series[Any]:
     """Count and tell tiles without a region; `InputError` where it is all of them."""
     if outside := int(found.isna().sum()):
         ledger.count("images in no region", outside)
-        if outside == number:
+        if outside == len(found):
             raise InputError(said.format(outside))
         notes.append(said.format(outside))
     return found.where(found.notna(), None)

@@ -135,6 +135,8 @@ def _check_shapefile(path: Path) -> None:
 def _source(path: Path, layer: str | None) -> tuple[str | Path, str | None]:
     """Return what GDAL opens, and the layer: of a zip archive the only file of features, or the one called `layer`."""
     if path.suffix.lower() != ".zip":
+        if "!" in str(path):
+            raise InputError(f"{path}: features are not read below a path with '!' in it; rename it, or copy the file")
         return path, layer
     try:
         with zipfile.ZipFile(path) as archive:

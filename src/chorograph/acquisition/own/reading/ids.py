@@ -38,6 +38,7 @@ def _unpadded(name: str) -> str:
 #: From the least change to the greatest: how an id is brought to what both files may share, and how it is told.
 _WAYS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("in another Unicode form", _normal),
+    ("behind the ' that spreadsheets keep text by", lambda name: _normal(name).removeprefix("'")),
     ("with a prefix such as 1400000US", _unprefixed),
     ("with .0 behind", _undotted),
     ("without their leading zeros", _unpadded),
@@ -107,7 +108,8 @@ def match_regions(
                 f"{found[example]!r})"
             )
     if (lost := values.notna() & found.isna()).any():
-        raise InputError(_unknown(table, column, values, lost, known))
+        encoding = "; ".join(note for note in table.notes if "--encoding" in note)
+        raise InputError(_unknown(table, column, values, lost, known) + (f"; {encoding}" if encoding else ""))
     return found.where(found.notna(), None)
 
 
@@ -117,5 +119,5 @@ def _unknown(table: OwnTable, column: str, values: pd.Series[Any], lost: pd.Seri
     if _POWER.fullmatch(name):
         return f"{message}; a spreadsheet rounded the ids: export the file again with ids as text"
     near = get_close_matches(name, known, n=1, cutoff=0.8)
-    hint = f"did you mean {near[0]!r}?" if near else f"polygons are called {known[0]!r} and the like"
-    return f"{message}; {hint} Remove the line, or add the polygon"
+    hint = f"did you mean {near[0]!r}?" if near else f"polygons are called {known[0]!r} and the like."
+    return f"{message}; {hint} Correct or remove the line, or add the polygon"

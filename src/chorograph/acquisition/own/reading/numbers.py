@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 MISSING_WORDS = frozenset({"na", "n/a", "nan", "null", "none", "#n/a", "#na", "<na>"})
 #: Codes that agencies and programs write for a missing number (US Census: -666666666 and its kin; fill values).
 _CENSUS = frozenset(float(f"-{digit * 9}") for digit in "23456789")
-_CODES = frozenset({-999.0, -9999.0, -99999.0, -999999.0, -9999999.0, -32768.0, -2147483648.0})
+CODES = frozenset({-999.0, -9999.0, -99999.0, -999999.0, -9999999.0, -32768.0, -2147483648.0})
+#: No vector holds one of these.
+SURE_CODES = np.array(sorted(_CENSUS | CODES), dtype=np.float32)
 _SMALL_CODES = frozenset({-1.0, -9.0, -99.0})
 #: No measurement of a region is as large.
-_FILL = 1e30
+FILL = 1e30
 #: A repeated value is far off where all others would fit into its distance from them this often; one that looks like
 #: a code (0, 9999, 88, the ends of 16 bits) where they fit once.
 _FAR, _CODE_FAR = 10.0, 1.0
@@ -84,6 +86,8 @@ def is_textual(table: OwnTable, column: str) -> bool:
     values = table.frame[column]
     if pd.api.types.is_numeric_dtype(values):
         return False
+    if values.map(lambda cell: isinstance(cell, list | dict | np.ndarray)).any():
+        return True
     filled = [cell for cell in table.text(column) if cell is not None and cell.lower() not in MISSING_WORDS]
     return bool(filled) and not any(_NUMERIC.fullmatch(_plain(cell)) for cell in filled)
 
@@ -96,12 +100,12 @@ def codes_for_missing(values: NDArray[np.float64]) -> tuple[list[float], list[fl
     -9, -99 where nothing else is below zero; they may be measurements.
     """
     found, times = np.unique(values[np.isfinite(values)], return_counts=True)
-    known = np.isin(found, list(_CENSUS | _CODES)) | (np.abs(found) > _FILL)
+    known = np.isin(found, list(_CENSUS | CODES)) | (np.abs(found) > FILL)
     others = found[~known]
     if not len(others):
-        return [float(value) for value in found if value in _CENSUS or abs(value) > _FILL], []
+        return [float(value) for value in found if value in _CENSUS or abs(value) > FILL], []
     low, span = float(others.min()), float(others.max() - others.min())
-    sure = [float(v) for v in found[known] if v in _CENSUS or abs(v) > _FILL or low >= 0 or low - v > span]
+    sure = [float(v) for v in found[known] if v in _CENSUS or abs(v) > FILL or low >= 0 or low - v > span]
     odd = []
     for value, number in zip(others, times[~known], strict=True):
         rest = others[others != value]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 from chorograph.acquisition.own.own_settings import Reading
 from chorograph.acquisition.own.reading.text import UNNAMED, count_rows, plain, read_records
 from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.file_sorts import sort_of
 from chorograph.ground.files import check_row_count
 
 if TYPE_CHECKING:
@@ -83,10 +87,12 @@ class OwnTable:
 
     def text(self, column: str) -> pd.Series[Any]:
         """Return a column as text without blanks around it; None where a cell is empty."""
-        return pd.Series([_as_text(value) for value in self.frame[column]], index=self.frame.index, dtype=object)
+        return pd.Series([as_text(value) for value in self.frame[column]], index=self.frame.index, dtype=object)
 
     def filled(self, column: str) -> pd.Series[Any]:
-        """Return a column as text; an empty cell is an error that names it."""
+        """Return a column as text; an empty cell, or one that holds several values, is an error that names it."""
+        if (nested := self.frame[column].map(is_nested)).any():
+            raise InputError(f"{self.path}: {column} holds several values in {self.line(nested)}; give one a row")
         values = self.text(column)
         if values.isna().any():
             raise InputError(f"{self.path}: {column} is empty in {self.line(values.isna())}")
@@ -174,22 +180,53 @@ def _read_workbook(path: Path, sheet: str | None) -> OwnTable:
                 raise InputError(f"{path} holds no filled sheet")
             rows = book.get_sheet_by_name(sheet or filled[0]).to_python(skip_empty_area=False)
     except (OSError, python_calamine.CalamineError) as error:
-        raise InputError(f"{path} cannot be read as a workbook: {error}") from error
-    return _of_sheet(path, rows)
+        begin = path.open("rb").read(4096)
+        sort = sort_of(path) if begin.startswith((b"<", b"PK")) or b"\0" in begin else "text: name it .csv, or .tsv"
+        sort = "a web page, saved under a workbook's name" if begin.startswith(b"<table") else sort
+        raise InputError(f"{path} cannot be read as a workbook: {f'it is {sort}' if sort else error}") from error
+    table = _of_sheet(path, rows)
+    if errors := _error_cells(path, sheet or filled[0]):
+        shown = ", ".join(errors[:5]) + (", …" if len(errors) > 5 else "")
+        table = table.noting(f"{path.name}: {len(errors)} cells hold errors of formulas, taken as missing ({shown})")
+    return table
+
+
+def _error_cells(path: Path, sheet: str) -> list[str]:
+    """Return the cells (`B4`) of a sheet of an .xlsx that hold errors (#REF!), which its reader gives as empty."""
+    if not zipfile.is_zipfile(path):
+        return []
+    with zipfile.ZipFile(path) as book:
+        if not {"xl/workbook.xml", "xl/_rels/workbook.xml.rels"} <= set(book.namelist()):
+            return []
+        content, links = (book.read(f"xl/{name}").decode() for name in ("workbook.xml", "_rels/workbook.xml.rels"))
+        ids = {html.unescape(_said(tag, "name")): _said(tag, "r:id") for tag in re.findall(r"<sheet\b[^>]*>", content)}
+        files = {_said(tag, "Id"): _said(tag, "Target") for tag in re.findall(r"<Relationship\b[^>]*>", links)}
+        member = f"xl/{files.get(ids.get(sheet, ''), '').removeprefix('/xl/')}"
+        if member not in book.namelist():
+            return []
+        return [_said(cell, "r") for cell in re.findall(r'<c\b[^>]*\bt="e"[^>]*>', book.read(member).decode())]
+
+
+def _said(tag: str, attribute: str) -> str:
+    found = re.search(rf'\s{attribute}="([^"]*)"', tag)
+    return found[1] if found else ""
 
 
 def _of_sheet(path: Path, rows: list[list[Any]]) -> OwnTable:
-    held = [number for number, row in enumerate(rows) if any(_as_text(cell) is not None for cell in row)]
+    held = [number for number, row in enumerate(rows) if any(as_text(cell) is not None for cell in row)]
     if not held:
         raise InputError(f"{path} holds no table: its sheet is empty")
-    names = [_as_text(cell) for cell in rows[held[0]]]
-    if names[0] is None and count_rows([_as_text(rows[number][0]) for number in held[1:]]):
+    names = [as_text(cell) for cell in rows[held[0]]]
+    if names[0] is None and count_rows([as_text(rows[number][0]) for number in held[1:]]):
         names[0] = UNNAMED
     kept = [column for column, name in enumerate(names) if name is not None]
     body = [[rows[number][column] for column in kept] for number in held[1:]]
     for column in set(range(len(names))) - set(kept):
-        if any(_as_text(rows[number][column]) is not None for number in held[1:]):
-            raise InputError(f"{path}: column {column + 1} holds values but has no name in row {held[0] + 1}")
+        if any(as_text(rows[number][column]) is not None for number in held[1:]):
+            raise InputError(
+                f"{path}: column {column + 1} holds values but has no name in row {held[0] + 1}; where the names stand "
+                "further down, remove the rows above them"
+            )
     frame = _named(pd.DataFrame(body, columns=[names[column] for column in kept], dtype=object))
     return OwnTable(path, frame, np.asarray(held[1:], dtype=np.int64) + 1, "row")
 
@@ -203,7 +240,12 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _as_text(value: Any) -> str | None:
+def is_nested(cell: Any) -> bool:
+    """Whether a cell of a Parquet table holds a list, or fields of its own."""
+    return isinstance(cell, list | tuple | dict | np.ndarray)
+
+
+def as_text(value: Any) -> str | None:
     """Return a cell as text: a whole number without `.0`, an empty one as None."""
     if isinstance(value, str):
         return plain(value) or None

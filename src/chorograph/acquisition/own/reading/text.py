@@ -46,7 +46,7 @@ def read_records(path: Path, *, encoding: str | None = None, separator: str | No
     """
     text, encoding = decoded(path, _read_bytes(path), encoding)
     if _JSON.match(text):
-        raise InputError(f"{path} is JSON, not a delimited table: unpacked, and named .geojson, it may hold features")
+        raise InputError(f"{path} is JSON, not a delimited table: give CSV, Excel or Parquet, or features as .geojson")
     skipped = 0
     if named := re.match(r"sep=(.)\r?\n", text):  # Excel's own hint
         separator, skipped = separator or named[1], 1
@@ -64,7 +64,7 @@ def read_records(path: Path, *, encoding: str | None = None, separator: str | No
         if len(cells) != len(names):
             raise InputError(
                 f"{path}: line {line} has {len(cells)} cells, the header {len(names)}: {separator.join(cells)[:80]!r}; "
-                "quote cells that hold the separator, and fill short lines up"
+                "quote cells that hold the separator, fill short lines up, and remove a title above the header"
             )
         rows.append(cells)
         lines.append(line)
@@ -77,8 +77,9 @@ def read_records(path: Path, *, encoding: str | None = None, separator: str | No
 
 
 def plain(cell: str) -> str:
-    """Return text without blanks and signs without width around it."""
-    return cell.strip().strip(_INVISIBLE).strip()
+    """Return text without blanks and signs without width around it, nor the `="…"` by which spreadsheets keep text."""
+    cell = cell.strip().strip(_INVISIBLE).strip()
+    return cell[2:-1].strip() if len(cell) > 3 and cell.startswith('="') and cell.endswith('"') else cell
 
 
 def count_rows(cells: Sequence[str | None]) -> bool:
@@ -160,7 +161,10 @@ def _named(path: Path, names: list[str], rows: Iterable[list[str]]) -> list[int]
     kept = [column for column, name in enumerate(names) if name]
     for column in sorted(set(range(len(names))) - set(kept)):
         if any(cells[column].strip() for cells in rows):
-            raise InputError(f"{path}: column {column + 1} holds values but has no name in the header")
+            raise InputError(
+                f"{path}: column {column + 1} holds values but has no name in the header; where the names stand "
+                "further down, remove the lines above them"
+            )
     known: dict[str, int] = {}
     for column in kept:
         if names[column] in known:
