@@ -146,6 +146,26 @@ def test_urbankg_bad_input(tmp_path: Path) -> None:
         assert not (tmp_path / "area").exists()
 
 
+def test_published_json_of_another_form_is_named(tmp_path: Path) -> None:
+    source = make_urbankg(tmp_path / "kg")
+    path = source / "indicators.json"
+    content = json.loads(path.read_text())
+    content["train_data"]["Region_2"]["pop"] = "many"
+    path.write_text(json.dumps(content))
+    ledger = Ledger()
+    import_urbankg(source, tmp_path / "area", ledger)
+    assert sorted(Area.open(tmp_path / "area").indicators["value"].tolist()) == [0.0, 1.0, 2.0, 2.0, 3.0, 4.5, 4.5, 7.0]
+    assert ledger.dropped["population not given"] == 1
+    path.write_text(json.dumps({**content, "test_data": [1]}))
+    with pytest.raises(InputError, match=r"indicators\.json: test_data must be a table"):
+        import_urbankg(source, tmp_path / "other", Ledger())
+    known = make_knowcl(tmp_path / "knowcl")
+    info = next(known.glob("*region2allinfo.json"))
+    info.write_text(json.dumps({**json.loads(info.read_text()), REGIONS[0]: "7"}))
+    with pytest.raises(InputError, match=rf"region2allinfo\.json: {REGIONS[0]} must be a table"):
+        import_knowcl(known, tmp_path / "third", Ledger())
+
+
 @pytest.mark.real
 def test_urbankg_beijing_as_published(tmp_path: Path, real_data: Callable[[str], Path]) -> None:
     import_urbankg(real_data("urbankg-beijing"), tmp_path / "area", Ledger())

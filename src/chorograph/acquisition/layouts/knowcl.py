@@ -42,8 +42,8 @@ def import_knowcl(
     """Build an area with the graph, satellite and street images, indicators and the published split."""
     facts_path = _one(source, ["*_0715.txt", "*.txt"], "facts (*_0715.txt)")
     facts = read_facts(facts_path)
-    info = read_json(_one(source, ["*region2allinfo.json"], "*region2allinfo.json"))
-    if not isinstance(info, dict) or not info:
+    info = read_json(_one(source, ["*region2allinfo.json"], "*region2allinfo.json"), {str: {str: object}})
+    if not info:
         raise InputError(f"{source}: region2allinfo.json is not a table of regions")
     index_path = _maybe(source, ["*region_img_name.csv"])
     index = _column(index_path, "imagename") if index_path else sorted(map(str, info))
@@ -142,7 +142,7 @@ def _images(
         rows.append({**row, "lon": None, "lat": None})
         progress("reading satellite images", len(rows), len(satellites))
     listed = _maybe(source, ["*poi_image_filename.json"])
-    chosen = read_json(listed) if listed is not None else {}
+    chosen = read_json(listed, {str: [str]}) if listed is not None else {}
     folders = {path.parent.name: path.parent for path in source.rglob("streetview_image/Region/*/*")}
     for number, (region, names) in enumerate(sorted(chosen.items()), start=1):
         if region not in known:

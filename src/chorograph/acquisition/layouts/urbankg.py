@@ -108,9 +108,7 @@ def _check_kinds(facts: pd.DataFrame, declared: dict[str, tuple[str, str, str]],
 
 
 def _indicators(path: Path, ledger: Ledger) -> tuple[pd.DataFrame, pd.DataFrame]:
-    content = read_json(path)
-    if not isinstance(content, dict) or not set(_ROLES) <= set(content):
-        raise InputError(f"{path} needs {', '.join(_ROLES)}")
+    content = read_json(path, {part: {str: {str: object}} for part in _ROLES})
     rows: list[dict[str, Any]] = []
     roles: dict[str, str] = {}
     for part, role in _ROLES.items():
@@ -119,8 +117,8 @@ def _indicators(path: Path, ledger: Ledger) -> tuple[pd.DataFrame, pd.DataFrame]
                 raise InputError(f"{path}: {region!r} stands in two parts, {roles[region]} and {role}")
             roles[region] = role
             for published, (indicator, unit, zero_is_missing) in _INDICATORS.items():
-                value = values.get(published) if isinstance(values, dict) else None
-                if value is None or not np.isfinite(value):
+                value = values.get(published)
+                if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
                     ledger.drop(f"{indicator} not given")
                 elif value == 0 and zero_is_missing:
                     ledger.drop(f"{indicator} 0, which means missing")
