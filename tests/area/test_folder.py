@@ -12,7 +12,7 @@ from shapely.geometry import Polygon, box
 
 from chorograph.area.check import check_area
 from chorograph.area.draft import AreaDraft
-from chorograph.area.folder import Area, Source, read_parquet
+from chorograph.area.folder import Area, Source, read_parquet, read_regions
 from chorograph.area.tables import TABLES, conform, empty
 from chorograph.ground.errors import AreaError, InputError, UnknownNameError
 
@@ -148,6 +148,14 @@ def test_a_crossed_polygon_is_named() -> None:
     crossed = Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])
     with pytest.raises(AreaError, match=r"'a' \(row 1\) is not valid: Self-intersection"):
         conform("regions", gpd.GeoDataFrame({"region_id": ["a"]}, geometry=[crossed], crs=4326))
+
+
+def test_degrees_that_are_none_are_named(tmp_path: Path) -> None:
+    squares = [Polygon([(x, 0), (x + 1, 0), (x + 1, 1)]) for x in (0, 500_000)]
+    frame = gpd.GeoDataFrame({"region_id": ["a", "b"]}, geometry=squares, crs=4326)
+    frame.to_parquet(tmp_path / "regions.parquet")
+    with pytest.raises(AreaError, match=r"regions: \(500000, 0\) are no degrees, in row 2"):
+        read_regions(tmp_path / "regions.parquet")
 
 
 def test_empty_tables_have_their_columns() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,6 +31,7 @@ from chorograph.area.tables import (
     from_arrow,
     get_table,
     has_geometry,
+    row_list,
     text_columns,
     to_arrow,
 )
@@ -41,7 +43,6 @@ from chorograph.ground.schema import check, check_depth
 from chorograph.shards.caption_tables import names_captions
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 CRS = "EPSG:4326"
@@ -321,7 +322,14 @@ def read_features_table(path: Path, table: str) -> gpd.GeoDataFrame:
         frame = text_columns(table, columns, kinds).assign(geometry=found.geometry.to_numpy())
         check_rows(table, frame)
         features = gpd.GeoDataFrame(frame, geometry="geometry", crs=found.crs)
-        return features if features.crs == CRS else features.to_crs(CRS)
+        features = features if features.crs == CRS else features.to_crs(CRS)
+        bounds = features.bounds.to_numpy()
+        if (beyond := (np.abs(bounds) > (360.0, 90.0, 360.0, 90.0)).any(1)).any():
+            west, south, *_ = bounds[beyond][0]
+            raise AreaError(
+                f"{table}: ({west:g}, {south:g}) are no degrees, in {row_list(beyond)}; write it in EPSG:4326"
+            )
+        return features
 
 
 def read_split(path: Path) -> pd.DataFrame:
