@@ -11,6 +11,7 @@ from pathlib import Path
 import geopandas as gpd
 import pytest
 from own_made import IDS, LAT, LON, picture, write_tiles
+from PIL import Image
 from shapely.geometry import box
 
 from chorograph.acquisition.own.build import build_area
@@ -279,6 +280,14 @@ def build_again(files: OwnFiles, **others: object) -> tuple[Area, Ledger]:
     ledger, out = Ledger(), files.tiles.parent / "again"
     build_area(replace(files, **others), out, ledger)  # type: ignore[arg-type]
     return Area.open(out), ledger
+
+
+def test_pictures_of_one_colour_are_told(build: Build, files: OwnFiles) -> None:
+    for k in range(3):
+        Image.new("RGB", (32, 32), (90 * k, 90, 90)).save(files.tiles / f"t{k}.jpg")
+    _, ledger = build()
+    assert ledger.counts["images of one colour"] == 3
+    assert any("3 pictures show one colour each (first 't0')" in warning for warning in ledger.warnings)
 
 
 def test_a_tile_that_two_regions_share_is_nothing_odd(build: Build, files: OwnFiles) -> None:

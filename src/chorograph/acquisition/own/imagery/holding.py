@@ -48,8 +48,12 @@ def hold_tiles(
     images = pd.DataFrame({"image_id": frame["tile"], **columns})
     images["uri"] = pd.Series([one.uri if one else None for one in held], index=frame.index, dtype=object)
     images["sha256"] = pd.Series([one.sha256 if one else None for one in held], index=frame.index, dtype=object)
-    if flat := sum(one.flat for one in held if one):
-        ledger.count("images of one colour", flat)
+    if flat := [name for name, one in zip(frame["tile"], held, strict=True) if one and one.flat]:
+        ledger.count("images of one colour", len(flat))
+        if len(flat) >= _SEVERAL:
+            ledger.warnings.append(
+                f"{len(flat)} pictures show one colour each (first {flat[0]!r}): open water, or no imagery at all"
+            )
     _notice_repeated(into, images, frame["path"], asked.repeated == "drop", ledger)
     given = images["licence"] if "licence" in images else pd.Series(None, index=images.index, dtype=object)
     return images.assign(view="satellite", source=source, licence=given.fillna(licence))
