@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chorograph.acquisition.own.own_settings import Reading
-from chorograph.acquisition.own.reading.numbers import numbers
+from chorograph.acquisition.own.reading.numbers import is_textual, numbers
 from chorograph.acquisition.own.reading.tables import read_table
 from chorograph.ground.errors import ChorographError, InputError
 
@@ -161,6 +161,11 @@ def test_what_is_called_a_workbook_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.xls").write_text("id\tx\nr0\t5\n")
     with pytest.raises(InputError, match=r"t\.xls cannot be read as a workbook: it is text: name it \.csv"):
         read_table(tmp_path / "t.xls")
+
+
+def test_yes_and_no_are_words_in_parquet_too(tmp_path: Path) -> None:
+    pd.DataFrame({"id": ["a", "b"], "x": [True, False]}).to_parquet(tmp_path / "t.parquet")
+    assert is_textual(read_table(tmp_path / "t.parquet"), "x")
 
 
 def test_cells_of_several_values_are_no_text(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def _is_missing_word(cell: object) -> bool:
 def is_textual(table: OwnTable, column: str) -> bool:
     """Whether no cell of a column is a number, in either way to write decimals, though some are filled."""
     values = table.frame[column]
-    if pd.api.types.is_numeric_dtype(values):
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         return False
     if values.map(lambda cell: isinstance(cell, list | dict | np.ndarray)).any():
         return True

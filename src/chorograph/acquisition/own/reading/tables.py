@@ -154,14 +154,14 @@ def _read_parquet(path: Path) -> OwnTable:
         raise InputError(f"{path} cannot be read as Parquet: {error}") from error
     if frame.index.name is not None:  # pandas keeps an index that has a name apart
         frame = frame.reset_index()
-    return OwnTable(path, _named(frame), np.arange(1, len(frame) + 1), "row")
+    return OwnTable(path, _named(path, frame), np.arange(1, len(frame) + 1), "row")
 
 
 def _read_features(path: Path, layer: str | None) -> OwnTable:
     from chorograph.acquisition.own.reading.features import read_features
 
     features = read_features(path, layer=layer)
-    frame = _named(pd.DataFrame(features.drop(columns=features.geometry.name)))
+    frame = _named(path, pd.DataFrame(features.drop(columns=features.geometry.name)))
     places = features.geometry.reset_index(drop=True)
     return OwnTable(path, frame, np.arange(1, len(frame) + 1), "feature", places)
 
@@ -227,16 +227,16 @@ def _of_sheet(path: Path, rows: list[list[Any]]) -> OwnTable:
                 f"{path}: column {column + 1} holds values but has no name in row {held[0] + 1}; where the names stand "
                 "further down, remove the rows above them"
             )
-    frame = _named(pd.DataFrame(body, columns=[names[column] for column in kept], dtype=object))
+    frame = _named(path, pd.DataFrame(body, columns=[names[column] for column in kept], dtype=object))
     return OwnTable(path, frame, np.asarray(held[1:], dtype=np.int64) + 1, "row")
 
 
-def _named(frame: pd.DataFrame) -> pd.DataFrame:
+def _named(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame whose columns are called by text, each by its own; `InputError` for two of one name."""
     frame = frame.reset_index(drop=True)
     frame.columns = pd.Index([plain(str(name)) for name in frame.columns])
     if (twice := frame.columns.duplicated()).any():
-        raise InputError(f"two columns are called {frame.columns[twice][0]!r}; rename one")
+        raise InputError(f"{path}: two columns are called {frame.columns[twice][0]!r}; rename one")
     return frame
 
 
