@@ -97,10 +97,15 @@ def open_folder(place: Path, drop: Drop) -> FolderPairs:
     if not texts:
         raise InputError(
             f"{place}: no image with a caption in {'it' if table is None else table.name}; {left_out}; give a.jpg "
-            "beside a.txt, or a table of filepath and title"
+            f"beside a.txt, or a table of filepath and title{_shards_below(place)}"
         )
     keys = tuple(sorted(texts))
     return FolderPairs(root, keys, tuple(texts[key] for key in keys))
+
+
+def _shards_below(place: Path) -> str:
+    below = sorted({str(found.parent) for found in place.glob("*/*.tar")})
+    return f"; shards lie in {', '.join(below[:3])}: name that" if below else ""
 
 
 def _table_of(folder: Path) -> Path | None:
