@@ -111,6 +111,8 @@ def test_a_damaged_table_names_its_file(tmp_path: Path) -> None:
     ("table", "change", "message"),
     [
         ("images", {"view": "side"}, "satellite or street"),
+        ("images", {"lon": 500000.0}, "lon is 500000, not -360 to 360, in row 1"),
+        ("images", {"zoom": -3}, "zoom is -3, not 0 to 30"),
         ("images", {"image_id": "same"}, "appears twice"),
         ("images", {"image_id": None}, "empty in row 1"),
         ("images", {"lon": "here"}, "no number"),

@@ -294,6 +294,12 @@ def _check_images(frame: pd.DataFrame) -> None:
         raise AreaError(
             f"images: view is satellite or street, not {frame.loc[wrong, 'view'].iloc[0]!r}, in {_rows(wrong)}"
         )
+    # Longitudes may be counted on past the date line.
+    for name, low, high in (("lon", -360, 360), ("lat", -90, 90), ("zoom", 0, 30)):
+        if (beyond := frame[name].notna() & ~frame[name].between(low, high).fillna(True)).any():
+            raise AreaError(
+                f"images: {name} is {frame.loc[beyond, name].iloc[0]:g}, not {low} to {high}, in {_rows(beyond)}"
+            )
 
 
 def _check_indicators(frame: pd.DataFrame) -> None:
