@@ -143,6 +143,24 @@ def test_a_page_offers_only_what_the_area_can_answer(server: str, city: Path, tm
     assert not [part for part in parts if part in page]
 
 
+def test_a_damaged_file_is_named_in_the_log_and_not_to_who_asks(
+    city: Path, tmp_path: Path, run_app: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    from chorograph.serving.api.app import Serving, create_app
+    from chorograph.serving.api.guard import Access
+
+    place = tmp_path / "hurt" / "area"
+    shutil.copytree(city / "area", place, ignore=shutil.ignore_patterns("images", "embeddings"))
+    app = create_app(Serving(Catalogue.open([place], cache=False), Access("a-token-for-tests"), warm=False))
+    (place / "captions.parquet").write_bytes(b"PAR1 no more")
+    with run_app(app) as address:
+        slug = get(address, "/index.json").json()["areas"][0]
+        answer = get(address, f"/search?area={slug}&q=houses")
+    assert answer.status_code == 500
+    assert answer.json()["detail"] == "the server cannot answer from its files; its log says why"
+    assert str(place / "captions.parquet") in caplog.text
+
+
 def test_a_tile_holds_the_classes_of_its_layer(server: str) -> None:
     tiles = get(server, "/collections/city/tiles").json()["tilesets"]
     assert tiles[0]["dataType"] == "vector"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -33,6 +34,7 @@ from chorograph.serving.catalogue.served import Catalogue
 from chorograph.serving.pages.rendering import STATIC, map_library
 from chorograph.serving.ratings.store import RatingStore
 
+_log = logging.getLogger(__name__)
 _STATUS: dict[type[Exception], tuple[int, str]] = {
     UnknownNameError: (404, "Not found"),
     MissingExtraError: (501, "Not implemented"),
@@ -169,8 +171,10 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(ChorographError)
     def known(_: Request, error: Exception) -> Response:
         found = next(((code, title) for kind, (code, title) in _STATUS.items() if isinstance(error, kind)), None)
-        status, title = found or (500, "Internal server error")
-        return problem(status, title, str(error))
+        if found is None:  # a file of the server's is damaged: that concerns who runs it, not who asks
+            _log.error("%s", error)
+            return problem(500, "Internal server error", "the server cannot answer from its files; its log says why")
+        return problem(*found, str(error))
 
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: Any) -> Response:
