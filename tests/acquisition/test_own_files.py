@@ -118,7 +118,7 @@ def test_units_by_option(own: Settings) -> None:
     build_area(replace(own, unit=["people=people", "income_usd=USD/year"]), own.out, ledger)
     units = Area.open(own.out).indicators.groupby("indicator")["unit"].first()
     assert units.to_dict() == {"people": "people", "income_usd": "USD/year"}
-    assert ledger.warnings == []
+    assert not [warning for warning in ledger.warnings if "unit" in warning]
 
 
 def _edit(name: str, text: str) -> Callable[[Settings], Settings]:

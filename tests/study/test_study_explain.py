@@ -219,5 +219,5 @@ def test_lists_of_concepts(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("# nothing\n\n")
     with pytest.raises(InputError, match="holds no concept"):
         read_concepts(tmp_path / "empty.txt")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="does not exist"):
         read_concepts(tmp_path / "absent.txt")
