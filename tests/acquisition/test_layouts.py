@@ -262,5 +262,5 @@ def test_parts_of_a_data_set_are_no_classes(first: str, second: str, tmp_path: P
     split = area.split("official")
     role = {"valid": "val", "Testing": "test"}[second]
     assert split["role"].value_counts().to_dict() == {"train": 2, role: 2}
-    assert set(split[split["role"] == role]["image_id"]) == {f"{second}/farm/1", f"{second}/port/1"}
+    assert set(split[split["role"] == role]["image_id"]) == {f"{second}/{name}/1" for name in ("farm", "port")}
     assert ledger.dropped["image beside the class folders, of no class"] == 1

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from chorograph.area.folder import Area, Source
 from chorograph.area.images import read_encoded
 from chorograph.area.tables import conform, get_table
-from chorograph.ground.claims import claim
+from chorograph.ground.claims import SOON_S, claim
 from chorograph.ground.errors import InputError
 from chorograph.ground.files import atomic_path, sha256_bytes, sha256_file, slug, within
 
@@ -37,10 +37,6 @@ class FiledVectors(Protocol):
 
     def write(self, path: Path) -> Path:
         """Write the file; returns its path."""
-
-
-#: Another step that adds its own source is done after this time.
-_SOON_S = 30.0
 
 
 @dataclass
@@ -125,7 +121,7 @@ def _are_those(path: Path, vectors: FiledVectors) -> bool:
 def add_source(area: Area, source: Source) -> None:
     """Put a source among those that `area.toml` names, unless it is there."""
     path = area.path / "area.toml"
-    with claim(path, "adding a source", wait_s=_SOON_S):
+    with claim(path, "adding a source", wait_s=SOON_S):
         if source in Area.open(area.path).sources:
             return
         described = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -51,7 +51,8 @@ class _Command(TyperCommand):
         """Refuse `--out FOLDER` where `FOLDER` alone is wanted."""
         places = [str(one.name).rstrip("_") for one in self.params if one.param_type_name == "argument"]
         for word in args:
-            if (flag := word.partition("=")[0]).removeprefix("--").replace("-", "_") in places and flag[:2] == "--":
+            flag = word.partition("=")[0]
+            if flag.startswith("--") and flag[2:].replace("-", "_") in places:
                 wanted = " ".join(place.upper() for place in places)
                 ctx.fail(f"{flag} is no option here; give its value alone: {ctx.command_path} {wanted}")
         return super().parse_args(ctx, args)

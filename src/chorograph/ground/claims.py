@@ -13,6 +13,9 @@ from chorograph.ground.disk import needing
 from chorograph.ground.drafts import hidden_name, home_of, lock, real
 from chorograph.ground.errors import OutputError
 
+#: Another step that makes a short change is done after this time.
+SOON_S = 30.0
+
 
 @contextmanager
 def claim(place: Path, stage: str, wait_s: float = 0.0) -> Iterator[None]:

@@ -40,15 +40,21 @@ _SHOWN = 60
 _PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml")
 
 
-def sort_of(path: Path) -> str | None:
-    """Return what a file is, with a remedy where there is one: "gzipped: unpack it"; None where it is not known."""
+def head_of(path: Path) -> bytes:
+    """Return what a file begins with; nothing where it cannot be read."""
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD)
-        size = path.stat().st_size
+            return file.read(_HEAD)
     except OSError:
+        return b""
+
+
+def sort_of(path: Path) -> str | None:
+    """Return what a file is, with a remedy where there is one: "gzipped: unpack it"; None where it is not known."""
+    head = head_of(path)
+    if not head and (not path.is_file() or path.stat().st_size):
         return None  # who reads it next says why it cannot be
-    if not size:
+    if not head:
         return "empty (0 bytes): get it again"
     if head[8:10] == b'{"':
         return None  # safetensors: their first bytes are a length, which may look like anything
@@ -56,7 +62,7 @@ def sort_of(path: Path) -> str | None:
     if start.startswith(_PAGES):
         return "a web page (HTML or XML), not the file: download it anew, signed in where that is asked for"
     if found := next((said for mark, said in _SORTS if head.startswith(mark)), None):
-        return found.replace("pointer,", f"pointer of {size} bytes,")
+        return found.replace("pointer,", f"pointer of {path.stat().st_size} bytes,")
     if head.startswith(b"PK\x03\x04"):
         return _sort_of_zip(path)
     if found := next((said for ending, said in _ENDINGS.items() if path.name.lower().endswith(ending)), None):

@@ -79,7 +79,8 @@ def _day(column: Any, kind: str) -> Any:
         return column
 
     def days(batch: Any) -> Any:
-        return pa.array([day_of(said) for said in batch.to_arrow().to_pylist()], pa.string())
+        told = batch.to_arrow().dictionary_encode()  # the same days stand in many rows: each is read once
+        return pa.array([day_of(said) for said in told.dictionary.to_pylist()], pa.string()).take(told.indices)
 
     return daft().func.batch(return_dtype=text)(days)(column.cast(text))
 

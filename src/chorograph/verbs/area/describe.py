@@ -27,12 +27,12 @@ def run(settings: Settings, progress: Progress) -> Outcome:
     """Add what is said to the area's indicators.toml, and tell what it says now."""
     from chorograph.area.descriptions import FILE, parse_descriptions, read_descriptions, write_descriptions
     from chorograph.area.folder import Area
-    from chorograph.ground.claims import claim
+    from chorograph.ground.claims import SOON_S, claim
 
     area = Area.open(settings.area)
     said = parse_descriptions(settings.describe)
     if said:
-        with claim(area.path / FILE, "area describe", wait_s=30.0):
+        with claim(area.path / FILE, "area describe", wait_s=SOON_S):
             write_descriptions(area, said)
     rows = [
         [name, *(getattr(description, key) or "" for key in ("title", "scale", "per", "need", "kind"))]

@@ -18,6 +18,7 @@ import shapely
 from chorograph.acquisition.coordinates.baidu import TO_WGS84, china_system
 from chorograph.area.local_files import offline, refuse_pointers
 from chorograph.ground.errors import InputError, UnknownNameError
+from chorograph.ground.file_sorts import head_of
 from chorograph.ground.files import check_row_count
 
 _PARQUET = (".parquet", ".geoparquet", ".pq")
@@ -108,7 +109,7 @@ def _open(path: Path, layer: str | None, encoding: str | None, kinds: tuple[str,
         raise
     except Exception as error:  # pyogrio and pyarrow each raise their own; all mean the same here
         said = str(error).partition("; It might help")[0]  # what would help a programmer
-        if path.is_file() and path.open("rb").read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        if head_of(path).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             said = "it is UTF-16; save it as UTF-8"
         raise InputError(f"{path} cannot be read as features: {said}") from error
 

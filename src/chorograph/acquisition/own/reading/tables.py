@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from chorograph.acquisition.own.own_settings import Reading
 from chorograph.acquisition.own.reading.text import UNNAMED, count_rows, plain, read_records
 from chorograph.ground.errors import InputError, UnknownNameError
-from chorograph.ground.file_sorts import sort_of
+from chorograph.ground.file_sorts import head_of, sort_of
 from chorograph.ground.files import check_row_count
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _read_workbook(path: Path, sheet: str | None) -> OwnTable:
                 raise InputError(f"{path} holds no filled sheet")
             rows = book.get_sheet_by_name(sheet or filled[0]).to_python(skip_empty_area=False)
     except (OSError, python_calamine.CalamineError) as error:
-        begin = path.open("rb").read(4096)
+        begin = head_of(path)
         sort = sort_of(path) if begin.startswith((b"<", b"PK")) or b"\0" in begin else "text: name it .csv, or .tsv"
         sort = "a web page, saved under a workbook's name" if begin.startswith(b"<table") else sort
         raise InputError(f"{path} cannot be read as a workbook: {f'it is {sort}' if sort else error}") from error
